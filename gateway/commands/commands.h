@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The subcommands of the program. Each gets its own name as argv[0], prints its own help for --help, and returns the
+// process's exit status.
+
+#pragma once
+
+/// What stands for "unusable" in every command: a bad option, file or name.
+enum { EXIT_UNUSABLE = 2 };
+
+int command_serve(int argc, char **argv);
+int command_reload(int argc, char **argv);
+int command_check(int argc, char **argv);
+int command_explain(int argc, char **argv);
+int command_version(int argc, char **argv);
+
+/// A sentence on standard error and EXIT_UNUSABLE, for options that a command does not know.
+int command_usage(const char *command);

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The configuration: one JSON file with comments, read strictly.
+//
+// A `struct config` is immutable once loaded and counted by reference: a request pins the one it began with. An unknown
+// key, a wrong type, a key given twice or a contradiction is an error that names the key's path
+// ("registries.docker.io.endpoints[0].url") and what was expected; keys that begin with "x-" are ignored everywhere.
+// Relative paths count from the file that says them.
+
+#pragma once
+
+#include "gateway/audit/audit.h"
+#include "gateway/denial/denial.h"
+#include "gateway/policy/policy.h"
+#include "mirrors/base/err.h"
+#include "mirrors/upstream/registry.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CONFIG_FILE_MAX = 16 * 1024 * 1024, CONFIG_HASH_HEX = 12, LISTENERS_MAX = 64 };
+
+struct listener_config {
+    char *name;    ///< Default: its address. In logs.
+    char *address; ///< As written, canonical: "127.0.0.1:5080", "[::]:5443". The identity of a listener across reloads.
+    struct hostport at;
+    bool tls;
+    char *certificate, *key;       ///< Absolute paths, or NULL.
+    char *default_registry;        ///< Canonical.
+    bool default_registry_written; ///< By the site, for this listener or at the top (check warns when unlisted).
+    enum denial_style denials;
+};
+
+/// Where a registry of the configuration comes from: what `check` needs to speak in the site's own words.
+struct registry_origin {
+    char *key;    ///< As the site wrote it ("index.docker.io", "*").
+    bool implied; ///< From the catalogue: the wildcard in `key` covers it.
+    bool opened;  ///< A rule, or the want of rules, lets anyone pull from it.
+};
+
+struct limits_config {
+    size_t max_connections;      ///< 0: derived from RLIMIT_NOFILE.
+    unsigned idle_timeout_s;     ///< Keep-alive; 75.
+    unsigned send_timeout_s;     ///< No progress on a send; 60.
+    unsigned head_timeout_s;     ///< A request head; 10.
+    unsigned upstream_timeout_s; ///< To headers, all of token, endpoints and hops; 25.
+    unsigned connect_timeout_s;  ///< One connect; 5.
+    unsigned shutdown_grace_s;   ///< 30.
+    unsigned threads;            ///< Front loops and fetch threads each; 0: one a core.
+    size_t transfer_window;      ///< Bytes of a blob in memory per transfer; 1 MiB.
+};
+
+struct config {
+    atomic_int refs;
+    char *path;                     ///< NULL: built-in defaults.
+    char hash[CONFIG_HASH_HEX + 1]; ///< Of the file's bytes.
+    struct listener_config *listeners;
+    size_t listener_count;
+    char *default_registry; ///< Canonical.
+    bool monitor;           ///< "mode": "monitor".
+    char *message;          ///< Or NULL.
+    struct credential **credentials;
+    size_t credential_count;
+    struct registry **registries;             ///< Sorted: exact names by name, then wildcards, the most specific first.
+    struct registry_origin *registry_origins; ///< Parallel to `registries`.
+    size_t registry_count;
+    size_t exact_registry_count; ///< How many of them, at the front, are exact.
+    struct policy *policy;
+    bool rules_written;
+    struct limits_config limits;
+    bool proxy_written; ///< The proxy comes from the file, else (where there is one) from the environment.
+    char *log_file;     ///< NULL: standard output.
+    enum audit_on_full log_on_full;
+    char *gateway_name; ///< For the log; default: the host name.
+    char *control;      ///< Unix socket for `pullgate reload`, or NULL.
+};
+
+/// Read a file, or the built-in defaults for NULL: 127.0.0.1:5080, docker.io allowed. `catalog_dirs` (NULL-terminated)
+/// are searched for the catalogue, later ones win; NULL: the default search (see catalog.h). The caller holds one
+/// reference.
+struct config *config_load(const char *path, const char *const *catalog_dirs, struct err *err);
+
+/// The same from memory, for tests and fuzzing; `dir` resolves relative paths, files are not opened when `dir` is NULL.
+struct config *config_parse(const char *text, size_t len, const char *dir, const char *const *catalog_dirs,
+                            struct err *err);
+
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c);
+
+/// The registry that covers this canonical name: exact, else the most specific wildcard; NULL: not listed.
+const struct registry *config_registry(const struct config *c, const char *name);
+
+/// Everything `check` warns about: the policy's lint, registries under which anyone can open one, registries with
+/// credentials open to anyone, credentials that never go anywhere, an unlisted default registry, monitor mode, no
+/// rules, endpoints that the address guard refuses, a proxy that takes over that guard, certificates that end soon.
+void config_lint(const struct config *c, int64_t now, void (*warn)(void *ctx, const char *path, const char *sentence),
+                 void *ctx);
+
+/// The certificates and keys of every listener, as certs_server_check() judges them; `err` names the key. `warn` (may
+/// be NULL) hears of those that end soon.
+bool config_check_certificates(const struct config *c, int64_t now,
+                               void (*warn)(void *ctx, const char *path, const char *sentence), void *ctx,
+                               struct err *err);
+
+/// Every key that the parser knows, sorted, as dotted paths ("registries{}.endpoints[].url"): `[]` stands for each
+/// member of a list, `{}` for each name of a map. The list is built once and never freed.
+const char *const *config_keys(size_t *count);
+
+/// May a reload go from `before` to `after`? Refused are changes of what only a restart can change; `err` names the
+/// keys.
+bool config_reloadable(const struct config *before, const struct config *after, struct err *err);

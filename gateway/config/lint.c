@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What `check` warns about: things that load, and that a person should look at.
+//
+// Each warning is a path into the file and one sentence that says what follows from it and what to do. Nothing here
+// contacts anyone; only the certificates' files are read.
+
+#include "gateway/config/config.h"
+
+#include "certs/server.h"
+#include "gateway/config/reader.h"
+#include "mirrors/base/mem.h"
+#include "mirrors/oci/name.h"
+#include "mirrors/upstream/target.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINT_TEXT_MAX = 1024 };
+
+struct lint {
+    const struct config *config;
+    int64_t now;
+    void (*warn)(void *ctx, const char *path, const char *sentence);
+    void *ctx;
+};
+
+static void warn(const struct lint *l, const char *path, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void warn(const struct lint *l, const char *path, const char *format, ...) {
+    char text[LINT_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    l->warn(l->ctx, path, text);
+}
+
+// --- the whole ---
+
+static void lint_modes(const struct lint *l) {
+    const struct config *c = l->config;
+    if (c->monitor)
+        warn(l, "mode", "\"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"");
+    if (c->registry_count == 0)
+        warn(l, "registries", "no registry is listed, so nothing can be pulled");
+    else if (!c->rules_written)
+        warn(l, "rules", "there are no rules: everything may be pulled from every registry listed");
+    else if (policy_rule_count(c->policy) == 0)
+        warn(l, "rules", "the list is empty, so nothing can be pulled");
+}
+
+static void lint_default_registry(const struct lint *l) {
+    const struct config *c = l->config;
+    for (size_t i = 0; i < c->listener_count; i++) {
+        const struct listener_config *listener = &c->listeners[i];
+        if (!listener->default_registry_written || config_registry(c, listener->default_registry) != NULL)
+            continue;
+        char *path = mem_printf("listeners[%zu].default_registry", i);
+        warn(l, strcmp(listener->default_registry, c->default_registry) == 0 ? "default_registry" : path,
+             "%s is not listed under \"registries\": requests that name no registry are denied",
+             listener->default_registry);
+        free(path);
+    }
+}
+
+static const char *without_user(const char *url) {
+    const char *at = strrchr(url, '@');
+    return at != NULL ? at + 1 : url;
+}
+
+static void lint_proxy(const struct lint *l) {
+    const struct config *c = l->config;
+    for (size_t i = 0; i < c->registry_count; i++) {
+        if (c->registries[i]->proxy == NULL)
+            continue;
+        warn(l, "proxy",
+             "connections go through %s%s: it resolves the names, so keeping private addresses out is its task",
+             without_user(c->registries[i]->proxy), c->proxy_written ? "" : " (from the environment)");
+        return;
+    }
+}
+
+static bool uses_credential(const struct registry *r, const struct credential *credential) {
+    for (size_t i = 0; i < r->credential_count; i++)
+        if (r->credentials[i].credential == credential)
+            return true;
+    for (size_t i = 0; i < r->endpoint_count; i++)
+        if (r->endpoints[i].credential == credential)
+            return true;
+    return false;
+}
+
+static void lint_unused_credentials(const struct lint *l) {
+    const struct config *c = l->config;
+    for (size_t i = 0; i < c->credential_count; i++) {
+        bool used = false;
+        for (size_t k = 0; !used && k < c->registry_count; k++)
+            used = uses_credential(c->registries[k], c->credentials[i]);
+        if (used)
+            continue;
+        char *path = mem_printf("credentials.\"%s\"", c->credentials[i]->name);
+        warn(l, path, "no registry and no endpoint uses it");
+        free(path);
+    }
+}
+
+// --- one registry ---
+
+/// Names under which anyone can open a registry of their own, with what to write instead.
+static void lint_anyone(const struct lint *l, const char *path, const char *name) {
+    static const struct {
+        const char *tail, *instead;
+    } open_to_all[] = {
+        {".azurecr.io", "NAME.azurecr.io"},
+        {".amazonaws.com", "ACCOUNT.dkr.ecr.REGION.amazonaws.com"},
+        {".pkg.dev", "REGION-docker.pkg.dev, and your project in the rules"},
+    };
+    size_t len = strlen(name);
+    for (size_t i = 0; i < sizeof open_to_all / sizeof open_to_all[0]; i++) {
+        size_t tail = strlen(open_to_all[i].tail);
+        if (len < tail || strcmp(name + len - tail, open_to_all[i].tail) != 0)
+            continue;
+        warn(l, path, "anyone can open a registry under this name; name your account: %s", open_to_all[i].instead);
+    }
+}
+
+static bool goes_nowhere(const struct registry *r) {
+    if (r->credential_count == 0 || r->endpoint_count == 0)
+        return false;
+    for (size_t i = 0; i < r->endpoint_count; i++)
+        if (r->endpoints[i].own_host && r->endpoints[i].credential == NULL)
+            return false;
+    return true;
+}
+
+static bool has_credentials(const struct registry *r) {
+    bool found = r->credential_count > 0;
+    for (size_t i = 0; i < r->endpoint_count; i++)
+        found = found || r->endpoints[i].credential != NULL;
+    return found;
+}
+
+static void lint_registry_credentials(const struct lint *l, const char *path, const struct registry *r, bool opened) {
+    if (opened && has_credentials(r))
+        warn(l, path,
+             "it is asked with credentials, and the rules let anyone who reaches this gateway pull from it: what those "
+             "credentials can read, everyone here can");
+    if (goes_nowhere(r))
+        warn(
+            l, path,
+            "its credentials are never used: they go only to the registry's own hosts, and none of its endpoints is on "
+            "one. Name them in the endpoint");
+}
+
+static void lint_endpoint(const struct lint *l, const char *path, const struct registry *r, const struct endpoint *e) {
+    uint8_t addr[16];
+    struct err err;
+    if (address_from_text(e->at.host, addr) && !address_permitted(r, addr, &err))
+        warn(l, path, "%s cannot be reached: %s", e->base, err.text);
+    if (e->plain && (e->credential != NULL || (e->own_host && r->credential_count > 0)))
+        warn(l, path, "credentials go to %s without encryption", e->base);
+}
+
+static void lint_address_blocks(const struct lint *l, const char *path, const struct registry *r) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    for (size_t i = 0; i < r->private_address_count; i++) {
+        const struct cidr *block = &r->private_addresses[i];
+        bool all4 = block->bits == 96 && memcmp(block->addr, mapped, sizeof mapped) == 0;
+        if (block->bits == 0 || all4)
+            warn(l, path, "\"private_addresses\" permits every address: this registry's names can lead anywhere");
+    }
+}
+
+static void lint_registry(const struct lint *l, size_t index) {
+    const struct registry *r = l->config->registries[index];
+    const struct registry_origin *origin = &l->config->registry_origins[index];
+    if (origin->implied)
+        return;
+    char *path = mem_printf("registries.\"%s\"", origin->key);
+    if (r->wildcard)
+        lint_anyone(l, path, r->name);
+    lint_registry_credentials(l, path, r, origin->opened);
+    lint_address_blocks(l, path, r);
+    for (size_t i = 0; i < r->endpoint_count; i++)
+        lint_endpoint(l, path, r, &r->endpoints[i]);
+    free(path);
+}
+
+// --- certificates ---
+
+struct certificate_warning {
+    const char *path;
+    void (*warn)(void *ctx, const char *path, const char *sentence);
+    void *ctx;
+};
+
+static void pass_on(void *ctx, const char *sentence) {
+    const struct certificate_warning *w = ctx;
+    if (w->warn != NULL)
+        w->warn(w->ctx, w->path, sentence);
+}
+
+bool config_check_certificates(const struct config *c, int64_t now,
+                               void (*hear)(void *ctx, const char *path, const char *sentence), void *ctx,
+                               struct err *err) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < c->listener_count; i++) {
+        const struct listener_config *listener = &c->listeners[i];
+        if (!listener->tls)
+            continue;
+        char *path = mem_printf("listeners[%zu].tls", i);
+        struct certificate_warning w = {.path = path, .warn = hear, .ctx = ctx};
+        ok = certs_server_check(listener->certificate, listener->key, now, pass_on, &w, err) ||
+             err_prefix(err, "%s: ", path);
+        free(path);
+    }
+    return ok;
+}
+
+// --- all of it ---
+
+void config_lint(const struct config *c, int64_t now, void (*hear)(void *ctx, const char *path, const char *sentence),
+                 void *ctx) {
+    struct lint l = {.config = c, .now = now, .warn = hear, .ctx = ctx};
+    struct err err = {0};
+    lint_modes(&l);
+    lint_default_registry(&l);
+    for (size_t i = 0; i < c->registry_count; i++)
+        lint_registry(&l, i);
+    lint_unused_credentials(&l);
+    lint_proxy(&l);
+    policy_lint(c->policy, now, hear, ctx);
+    if (!config_check_certificates(c, now, hear, ctx, &err))
+        warn(&l, "listeners", "%s", err.text);
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the files of this room share while one configuration is being read. Nobody outside includes it.
+
+#pragma once
+
+#include "gateway/config/config.h"
+#include "gateway/config/reader.h"
+#include "mirrors/catalog/catalog.h"
+
+enum {
+    CREDENTIALS_MAX = 1000,
+    REGISTRIES_MAX = 10000,
+    ENDPOINTS_MAX = 16,
+    HOST_LIST_MAX = 1000, ///< realm_hosts, redirect_hosts, external_urls, private_addresses of one registry.
+    CREDENTIAL_USES_MAX = 1000,
+    USERNAME_MAX = 255
+};
+
+enum {
+    CONNECTIONS_MIN = 16,
+    CONNECTIONS_MAX = 1000000,
+    IDLE_TIMEOUT_S = 75,
+    IDLE_TIMEOUT_MAX_S = 3600,
+    SEND_TIMEOUT_S = 60,
+    SEND_TIMEOUT_MAX_S = 600,
+    HEAD_TIMEOUT_S = 10,
+    HEAD_TIMEOUT_MAX_S = 300,
+    UPSTREAM_TIMEOUT_S = 25,
+    UPSTREAM_TIMEOUT_MAX_S = 29, ///< Clients give up after 30 s without headers.
+    CONNECT_TIMEOUT_S = 5,
+    SHUTDOWN_GRACE_S = 30,
+    SHUTDOWN_GRACE_MAX_S = 3600,
+    THREADS_MAX = 256,
+    TRANSFER_WINDOW = 1 << 20,
+    TRANSFER_WINDOW_MIN = 64 << 10,
+    TRANSFER_WINDOW_MAX = 64 << 20
+};
+
+/// The corporate proxies, from the file or the environment; each NULL where there is none.
+struct proxies {
+    char *https;
+    char *http;
+    char *no_proxy;
+};
+
+struct loading {
+    struct config *config;
+    struct catalog *catalog;
+    struct proxies proxies;
+};
+
+// The tables, one an object. Each reads into what its comment names.
+extern const struct read_key listener_keys[];   ///< struct listener_config
+extern const struct read_key tls_keys[];        ///< struct listener_config
+extern const struct read_key credential_keys[]; ///< A credential on its way in.
+extern const struct read_key registry_keys[];
+extern const struct read_key rule_keys[];
+extern const struct read_key proxy_keys[];  ///< struct proxies
+extern const struct read_key limits_keys[]; ///< struct limits_config
+extern const struct read_key log_keys[];    ///< struct config
+extern const struct read_key config_root_keys[];
+
+// What the root's table calls, in the same order as in the file's documentation.
+bool read_listeners(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_credentials(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_proxy(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_registries(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_limits(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_log(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+
+/// The rules need the registries: called with the value, or NULL where the file has no rules, once all else was read.
+bool read_rules(struct reader *r, const struct json *value);
+
+/// A canonical registry name ("docker.io" for "index.docker.io") into *out.
+bool read_registry_name(struct reader *r, const struct json *value, char **out);
+
+/// Fill what the file did not say: the default listener, each listener's default registry, the limits' defaults.
+void listeners_complete(struct config *c);
+void limits_default(struct limits_config *limits);
+bool limits_check(struct reader *r, const struct limits_config *limits);
+
+/// Take the proxies from HTTPS_PROXY, HTTP_PROXY, NO_PROXY or their lower-case forms (which win).
+bool proxies_from_environment(struct proxies *p, struct err *err);
+void proxies_deinit(struct proxies *p);

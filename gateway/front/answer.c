@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answers that are there as a whole, and which answer an upstream's failure becomes.
+
+#include "gateway/front/answer.h"
+
+#include "mirrors/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
+    ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
+    return at < 0 ? (h2o_iovec_t){NULL, 0} : req->headers.entries[at].value;
+}
+
+void answer_header(struct exchange *ex, const char *name, const char *value) {
+    h2o_mem_pool_t *pool = &ex->req->pool;
+    h2o_iovec_t n = h2o_strdup(pool, name, SIZE_MAX), v = h2o_strdup(pool, value, SIZE_MAX);
+    h2o_add_header_by_str(pool, &ex->req->res.headers, n.base, n.len, 1, NULL, v.base, v.len);
+}
+
+void answer_common_headers(struct exchange *ex) {
+    answer_header(ex, "docker-distribution-api-version", "registry/2.0");
+    answer_header(ex, "x-request-id", ex->id);
+    if (ex->routed && ex->route.ns_given)
+        answer_header(ex, "oci-namespace", ex->route.registry);
+}
+
+static const char *reason_phrase(int status) {
+    static const struct {
+        int status;
+        const char *phrase;
+    } known[] = {{200, "OK"},
+                 {206, "Partial Content"},
+                 {304, "Not Modified"},
+                 {307, "Temporary Redirect"},
+                 {400, "Bad Request"},
+                 {403, "Forbidden"},
+                 {404, "Not Found"},
+                 {405, "Method Not Allowed"},
+                 {413, "Payload Too Large"},
+                 {416, "Range Not Satisfiable"},
+                 {429, "Too Many Requests"},
+                 {431, "Request Header Fields Too Large"},
+                 {499, "Client Closed Request"},
+                 {502, "Bad Gateway"},
+                 {503, "Service Unavailable"},
+                 {504, "Gateway Timeout"},
+                 {505, "HTTP Version Not Supported"}};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].status == status)
+            return known[i].phrase;
+    return "Unknown";
+}
+
+static void optional_header(struct exchange *ex, const char *name, const char *value) {
+    if (value != NULL && value[0] != '\0')
+        answer_header(ex, name, value);
+}
+
+static void digest_headers(struct exchange *ex, const char *digest) {
+    char etag[DIGEST_TEXT_MAX + 3];
+    if (digest == NULL || digest[0] == '\0')
+        return;
+    snprintf(etag, sizeof(etag), "\"%s\"", digest);
+    answer_header(ex, "docker-content-digest", digest);
+    answer_header(ex, "etag", etag);
+}
+
+static void whole_proceed(h2o_generator_t *self, h2o_req_t *req) {
+}
+
+void answer_send(struct exchange *ex, const struct answer *a) {
+    static h2o_generator_t generator = {whole_proceed, NULL};
+    h2o_req_t *req = ex->req;
+    if (req == NULL || ex->started)
+        return;
+    ex->started = true;
+    req->res.status = a->status;
+    req->res.reason = reason_phrase(a->status);
+    req->res.content_length = a->status == 304 ? SIZE_MAX : a->content_length != SIZE_MAX ? a->content_length : a->len;
+    answer_common_headers(ex);
+    optional_header(ex, "content-type", a->content_type);
+    digest_headers(ex, a->digest);
+    optional_header(ex, "location", a->location);
+    optional_header(ex, "allow", a->allow);
+    optional_header(ex, "retry-after", a->retry_after);
+    optional_header(ex, "link", a->link);
+    optional_header(ex, "oci-filters-applied", a->filters_applied);
+    bool head = h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
+    h2o_start_response(req, &generator);
+    if (head || a->len == 0 || a->status == 304) {
+        h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
+        return;
+    }
+    h2o_iovec_t body = h2o_strdup(&req->pool, a->body, a->len);
+    h2o_send(req, &body, 1, H2O_SEND_STATE_FINAL);
+}
+
+void answer_error(struct exchange *ex, int status, const char *code, const char *message) {
+    size_t len;
+    char *body = denial_error_body(code, message, &len);
+    struct answer a = {.status = status,
+                       .content_type = "application/json",
+                       .body = body,
+                       .len = len,
+                       .content_length = SIZE_MAX,
+                       .allow = status == 405 ? ex->route.allow : NULL};
+    err_set(&ex->message, "%s", message);
+    answer_send(ex, &a);
+    free(body);
+}
+
+// --- denials ---
+
+static void denial_text(struct exchange *ex, enum denial_reason reason, int rule, const char *detail, char *sentence) {
+    char own[DENIAL_SENTENCE_MAX + 1], image[IMAGE_TEXT_MAX + 1];
+    const struct policy *p = ex->config->policy;
+    const char *name = rule != DECISION_NO_RULE ? policy_rule_name(p, rule) : "";
+    exchange_image(ex, image);
+    struct denial_subject subject = {
+        .action = ex->route.push    ? ACTION_PUSH
+                  : ex->route.erase ? ACTION_DELETE
+                                    : ACTION_PULL,
+        .image = image,
+        .registry = ex->route.registry,
+        .rule = name,
+        .detail = detail,
+    };
+    denial_own_words(reason, &subject, own, sizeof(own));
+    struct denial_words words = {
+        .rule_message = rule != DECISION_NO_RULE ? policy_rule_message(p, rule) : NULL,
+        .site_message = ex->config->message,
+        .own = own,
+        .image = image,
+        .registry = ex->route.registry,
+        .rule = name,
+        .who = "",
+        .id = ex->id,
+    };
+    denial_sentence(&words, sentence);
+}
+
+void answer_deny(struct exchange *ex, enum denial_reason reason, int rule, const char *detail) {
+    char sentence[DENIAL_SENTENCE_MAX + 1];
+    struct denial_answer d;
+    if (ex->req == NULL)
+        return;
+    ex->denied = true;
+    ex->reason = reason;
+    if (rule != DECISION_NO_RULE)
+        snprintf(ex->rule, sizeof(ex->rule), "%s", policy_rule_name(ex->config->policy, rule));
+    denial_text(ex, reason, rule, detail, sentence);
+    err_set(&ex->message, "%s", sentence);
+    denials_answer(ex->gateway->denials, ex->listener->denials, &ex->route, ex->client, reason, sentence, ex->id,
+                   ex->now, &d);
+    struct answer a = {.status = d.status,
+                       .content_type = d.content_type,
+                       .digest = d.docker_content_digest,
+                       .body = d.body,
+                       .len = d.body_len,
+                       .content_length = d.content_length,
+                       .location = d.location};
+    answer_send(ex, &a);
+    denial_answer_deinit(&d);
+}
+
+// --- failures of upstreams ---
+
+/// What the registry itself refuses: plain 403, in its own words.
+static void refused(struct exchange *ex, const struct fetch_result *r) {
+    ex->denied = true;
+    ex->reason = REASON_UPSTREAM_AUTH;
+    answer_error(ex, 403, "DENIED", r->err.text);
+}
+
+static void not_found(struct exchange *ex, const struct fetch_result *r) {
+    const char *code = r->code[0] != '\0'             ? r->code
+                       : ex->route.kind == ROUTE_BLOB ? "BLOB_UNKNOWN"
+                                                      : "MANIFEST_UNKNOWN";
+    ex->reason = REASON_NOT_FOUND;
+    answer_error(ex, 404, code, r->message[0] != '\0' ? r->message : r->err.text);
+}
+
+static void limited(struct exchange *ex, const struct fetch_result *r) {
+    size_t len;
+    char *body = denial_error_body("TOOMANYREQUESTS", r->err.text, &len);
+    struct answer a = {.status = 429,
+                       .content_type = "application/json",
+                       .body = body,
+                       .len = len,
+                       .content_length = SIZE_MAX,
+                       .retry_after = r->retry_after};
+    ex->reason = REASON_UPSTREAM_LIMIT;
+    err_set(&ex->message, "%s", r->err.text);
+    answer_send(ex, &a);
+    free(body);
+}
+
+static void gateway_error(struct exchange *ex, int status, enum denial_reason reason, const char *message) {
+    ex->reason = reason;
+    answer_error(ex, status, status == 502 ? "UNKNOWN" : "UNAVAILABLE", message);
+}
+
+static void credential_refused(struct exchange *ex, const struct fetch_result *r) {
+    char text[ERR_TEXT_MAX];
+    snprintf(text, sizeof(text), "%s refused the gateway's credential \"%s\": %s", ex->route.registry,
+             r->credential != NULL ? r->credential : "", r->message[0] != '\0' ? r->message : "access denied");
+    gateway_error(ex, 502, REASON_UPSTREAM_AUTH, text);
+}
+
+void answer_failure(struct exchange *ex, const struct fetch_result *r) {
+    exchange_came_by(ex, r);
+    switch (r->outcome) {
+    case FETCH_OK:
+    case FETCH_CANCELLED:
+        gateway_error(ex, 503, REASON_UPSTREAM_ERROR, "the gateway is stopping: try again");
+        break;
+    case FETCH_NOT_FOUND:
+        not_found(ex, r);
+        break;
+    case FETCH_RANGE:
+        answer_error(ex, 416, "RANGE_INVALID", r->err.text);
+        break;
+    case FETCH_LIMITED:
+        limited(ex, r);
+        break;
+    case FETCH_REFUSED:
+        refused(ex, r);
+        break;
+    case FETCH_CREDENTIAL:
+        credential_refused(ex, r);
+        break;
+    case FETCH_REDIRECT_HOST:
+        answer_deny(ex, REASON_REDIRECT_HOST, DECISION_NO_RULE, r->err.text);
+        break;
+    case FETCH_REALM_HOST:
+        answer_deny(ex, REASON_REALM_HOST, DECISION_NO_RULE, r->err.text);
+        break;
+    case FETCH_ADDRESS:
+        answer_deny(ex, REASON_PRIVATE_ADDRESS, DECISION_NO_RULE, r->err.text);
+        break;
+    case FETCH_TIMEOUT:
+        gateway_error(ex, 504, REASON_UPSTREAM_TIMEOUT, r->err.text);
+        break;
+    case FETCH_STATUS:
+        gateway_error(ex, r->status == 503 || r->status == 504 ? r->status : 502, REASON_UPSTREAM_ERROR, r->err.text);
+        break;
+    case FETCH_MISMATCH:
+        if (ex->route.kind == ROUTE_MANIFEST)
+            answer_deny(ex, REASON_DIGEST, DECISION_NO_RULE, r->err.text);
+        else
+            gateway_error(ex, 502, REASON_DIGEST, r->err.text);
+        break;
+    case FETCH_UNREACHABLE:
+    case FETCH_REDIRECT:
+    case FETCH_ENCODED:
+    case FETCH_BROKEN:
+        gateway_error(ex, 502, REASON_UPSTREAM_ERROR, r->err.text);
+        break;
+    }
+}
+
+// --- 304 ---
+
+/// If-None-Match: a list of (weak or strong) quoted tags, or "*".
+static bool names_digest(h2o_iovec_t value, const char *digest) {
+    char quoted[DIGEST_TEXT_MAX + 3];
+    snprintf(quoted, sizeof(quoted), "\"%s\"", digest);
+    return (value.len == 1 && value.base[0] == '*') || memmem(value.base, value.len, quoted, strlen(quoted)) != NULL;
+}
+
+bool answer_not_modified(struct exchange *ex, const char *digest) {
+    h2o_iovec_t value = ex->req != NULL ? request_header(ex->req, "if-none-match") : (h2o_iovec_t){NULL, 0};
+    if (value.base == NULL || !names_digest(value, digest))
+        return false;
+    struct answer a = {.status = 304, .digest = digest, .content_length = SIZE_MAX};
+    answer_send(ex, &a);
+    return true;
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Answers that are there as a whole: errors, denials, manifests, listings. On the exchange's loop; does nothing once
+// the request is gone.
+
+#pragma once
+
+#include "gateway/front/exchange.h"
+
+struct answer {
+    int status;
+    const char *content_type; ///< NULL: none.
+    const char *digest;       ///< Docker-Content-Digest and ETag; NULL: none.
+    const char *body;         ///< Copied; left out for HEAD.
+    size_t len;
+    size_t content_length;                                               ///< What Content-Length says; SIZE_MAX: `len`.
+    const char *location, *allow, *retry_after, *link, *filters_applied; ///< NULL: none.
+};
+
+void answer_send(struct exchange *ex, const struct answer *a);
+
+/// An OCI error: {"errors":[{"code","message"}]}.
+void answer_error(struct exchange *ex, int status, const char *code, const char *message);
+
+/// An upstream's failure, told: 404 stays 404, 429 passes on, what the registry refuses is 403 DENIED, the rest 502,
+/// 503 or 504. Refusals of hosts and addresses are denials.
+void answer_failure(struct exchange *ex, const struct fetch_result *result);
+
+/// Deny, in the words of the site and the form that ends this client's pull. `rule` is an index or DECISION_NO_RULE;
+/// `detail` (may be NULL) says more.
+void answer_deny(struct exchange *ex, enum denial_reason reason, int rule, const char *detail);
+
+/// 304 where the client's If-None-Match names this digest; true when it was sent.
+bool answer_not_modified(struct exchange *ex, const char *digest);
+
+/// The headers that every answer has, and those of content.
+void answer_common_headers(struct exchange *ex);
+void answer_header(struct exchange *ex, const char *name, const char *value);
+
+/// A request header's value (not NUL-terminated), or {NULL, 0}. `name` in lower case.
+h2o_iovec_t request_header(const h2o_req_t *req, const char *name);

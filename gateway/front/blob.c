@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Blobs: the reader's side of a fill. The head leaves as soon as the upstream's is known; bytes are handed to libh2o
+// straight from the fill's window, and their place is freed when libh2o has written them: a slow client slows
+// the upstream, and nothing else.
+
+#include "gateway/front/answer.h"
+
+#include "mirrors/base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SPANS_MAX = 2 };
+
+// --- sending ---
+
+static size_t take_spans(const struct iovec *spans, size_t count, h2o_iovec_t *out, size_t *bytes) {
+    size_t n = 0;
+    *bytes = 0;
+    for (; n < count && *bytes < GATEWAY_SEND_MAX; n++) {
+        size_t room = GATEWAY_SEND_MAX - *bytes;
+        out[n] = h2o_iovec_init(spans[n].iov_base, spans[n].iov_len < room ? spans[n].iov_len : room);
+        *bytes += out[n].len;
+    }
+    return n;
+}
+
+static void fail_stream(struct exchange *ex) {
+    bool wrong_content;
+    fill_failure(ex->fill, &ex->message, &wrong_content);
+    ex->reason = wrong_content ? REASON_DIGEST : REASON_UPSTREAM_ERROR;
+    h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
+}
+
+/// Hand over what there is, or wait for `readable`.
+static void pump(struct exchange *ex) {
+    struct iovec spans[SPANS_MAX];
+    h2o_iovec_t out[SPANS_MAX];
+    enum fill_state state;
+    size_t count = fill_peek(ex->fill, spans, SPANS_MAX, &state);
+    if (count > 0) {
+        size_t n = take_spans(spans, count, out, &ex->sending);
+        h2o_send(ex->req, out, n, H2O_SEND_STATE_IN_PROGRESS);
+    } else if (state == FILL_COMPLETE) {
+        h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_FINAL);
+    } else if (state == FILL_FAILED) {
+        fail_stream(ex);
+    }
+}
+
+static struct exchange *of_generator(h2o_generator_t *self) {
+    return H2O_STRUCT_FROM_MEMBER(struct exchange, generator, self);
+}
+
+static void on_proceed(h2o_generator_t *self, h2o_req_t *req) {
+    struct exchange *ex = of_generator(self);
+    if (ex->sending > 0)
+        fill_consume(ex->fill, ex->sending);
+    ex->sending = 0;
+    pump(ex);
+}
+
+/// The client has gone; the rest follows when libh2o disposes of the request.
+static void on_stop(h2o_generator_t *self, h2o_req_t *req) {
+    struct exchange *ex = of_generator(self);
+    if (ex->fill != NULL)
+        fill_close(ex->fill);
+    ex->fill = NULL;
+}
+
+// --- the head ---
+
+static void content_headers(struct exchange *ex, const struct fill_answer *a) {
+    char etag[DIGEST_TEXT_MAX + 3], range[80];
+    snprintf(etag, sizeof(etag), "\"%s\"", ex->route.digest);
+    answer_common_headers(ex);
+    answer_header(ex, "content-type", "application/octet-stream");
+    answer_header(ex, "docker-content-digest", ex->route.digest);
+    answer_header(ex, "etag", etag);
+    answer_header(ex, "accept-ranges", "bytes");
+    if (!a->partial)
+        return;
+    if (a->total == UINT64_MAX)
+        snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/*", a->first, a->last);
+    else
+        snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, a->first, a->last, a->total);
+    answer_header(ex, "content-range", range);
+}
+
+/// "bytes=0-" is how some clients ask for all of it: fetched and verified whole, answered as they asked.
+static void as_asked(const struct exchange *ex, struct fill_answer *a) {
+    if (ex->whole_range && !a->partial && a->length != UINT64_MAX && a->length > 0) {
+        a->partial = true;
+        a->first = 0;
+        a->last = a->length - 1;
+        a->total = a->length;
+    }
+}
+
+static void start_stream(struct exchange *ex, const struct fill_answer *a) {
+    h2o_req_t *req = ex->req;
+    bool head = ex->route.method == METHOD_HEAD;
+    ex->started = true;
+    ex->verified = head ? -1 : a->verified;
+    req->res.status = a->partial ? 206 : 200;
+    req->res.reason = a->partial ? "Partial Content" : "OK";
+    req->res.content_length = a->length == UINT64_MAX ? SIZE_MAX : (size_t)a->length;
+    content_headers(ex, a);
+    ex->generator = (h2o_generator_t){on_proceed, on_stop};
+    h2o_start_response(req, &ex->generator);
+    // An empty first send flushes the head; `proceed` then begins with the body.
+    h2o_send(req, NULL, 0, head || a->length == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+}
+
+static void unsatisfiable(struct exchange *ex, const struct fetch_result *r) {
+    ex->reason = REASON_REQUEST;
+    answer_failure(ex, r);
+}
+
+static enum denial_reason verdict_reason(enum document_verdict v) {
+    return v == DOCUMENT_URLS ? REASON_URLS : v == DOCUMENT_SCHEMA1 ? REASON_SCHEMA1 : REASON_AMBIGUOUS;
+}
+
+static void answered(struct exchange *ex, struct fill_answer *a) {
+    bool old_client = ex->req->version < 0x101;
+    if (a->refused != DOCUMENT_OK && !(a->refused == DOCUMENT_URLS && ex->config->monitor)) {
+        answer_deny(ex, verdict_reason(a->refused), DECISION_NO_RULE, a->err.text);
+    } else if (!a->ok && a->fetch->outcome == FETCH_RANGE) {
+        unsatisfiable(ex, a->fetch);
+    } else if (!a->ok) {
+        answer_failure(ex, a->fetch);
+    } else if (a->length == UINT64_MAX && old_client && ex->route.method == METHOD_GET) {
+        answer_error(ex, 505, "UNSUPPORTED", "the registry does not say how long this blob is: ask by HTTP/1.1");
+    } else if (!answer_not_modified(ex, ex->route.digest)) {
+        exchange_came_by(ex, a->fetch);
+        as_asked(ex, a);
+        start_stream(ex, a);
+    }
+}
+
+// --- from the fetch thread ---
+
+struct answered_message {
+    struct loop_message super;
+    struct exchange *exchange; ///< A reference.
+    struct fill_answer answer;
+    struct fetch_result fetch;
+};
+
+static void run_answered(struct loop_message *super) {
+    struct answered_message *m = H2O_STRUCT_FROM_MEMBER(struct answered_message, super, super);
+    if (m->exchange->req != NULL && m->exchange->fill != NULL && !m->exchange->started)
+        answered(m->exchange, &m->answer);
+    exchange_unref(m->exchange);
+    free(m);
+}
+
+static void on_answered(void *ctx, const struct fill_answer *answer) {
+    struct exchange *ex = ctx;
+    struct answered_message *m = mem_zalloc(1, sizeof(*m));
+    m->super.run = run_answered;
+    m->exchange = exchange_ref(ex);
+    m->answer = *answer;
+    m->fetch = *answer->fetch;
+    m->answer.fetch = &m->fetch;
+    loop_post(ex->loop, &m->super);
+}
+
+static void run_readable(struct loop_message *super) {
+    struct exchange *ex = H2O_STRUCT_FROM_MEMBER(struct exchange, readable, super);
+    if (ex->req != NULL && ex->fill != NULL)
+        pump(ex);
+    exchange_unref(ex);
+}
+
+/// The fill calls this at most once for each fill_peek() that gave nothing, so one message suffices.
+static void on_readable(void *ctx) {
+    struct exchange *ex = ctx;
+    exchange_ref(ex);
+    ex->readable.run = run_readable;
+    loop_post(ex->loop, &ex->readable);
+}
+
+static void on_released(void *ctx) {
+    exchange_unref(ctx);
+}
+
+// --- the start ---
+
+/// If-Range with another validator than this digest's tag: the range is void (RFC 9110 13.1.5).
+static bool range_holds(const struct exchange *ex) {
+    char etag[DIGEST_TEXT_MAX + 3];
+    h2o_iovec_t value = request_header(ex->req, "if-range");
+    int len = snprintf(etag, sizeof(etag), "\"%s\"", ex->route.digest);
+    return value.base == NULL || h2o_memis(value.base, value.len, etag, (size_t)len);
+}
+
+static struct range asked_range(const struct exchange *ex) {
+    h2o_iovec_t value = request_header(ex->req, "range");
+    if (value.base == NULL || ex->route.method != METHOD_GET || !range_holds(ex))
+        return (struct range){.kind = RANGE_NONE};
+    return range_parse(value.base, value.len);
+}
+
+void blob_start(struct exchange *ex) {
+    static const struct fill_callbacks callbacks = {on_answered, on_readable, on_released};
+    struct content_place place = exchange_place(ex);
+    struct range range = asked_range(ex);
+    ex->whole_range = range.kind == RANGE_BYTES && range.first == 0 && range.last == UINT64_MAX;
+    ex->fill = content_blob(ex->gateway->content, &place, ex->route.digest, ex->route.method == METHOD_HEAD, &range,
+                            ex->config->limits.transfer_window, &callbacks, exchange_ref(ex));
+}

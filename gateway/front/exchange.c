@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The life of a request: made when libh2o hands it over, routed, answered by one of the content files, logged
+// when libh2o disposes of it.
+
+#include "gateway/front/exchange.h"
+
+#include "gateway/front/answer.h"
+#include "mirrors/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix"};
+
+struct exchange *exchange_ref(struct exchange *ex) {
+    atomic_fetch_add(&ex->refs, 1);
+    return ex;
+}
+
+void exchange_unref(struct exchange *ex) {
+    if (atomic_fetch_sub(&ex->refs, 1) != 1)
+        return;
+    config_unref(ex->config);
+    free(ex);
+}
+
+bool exchange_sending(const struct exchange *ex) {
+    return ex->started;
+}
+
+void exchange_image(const struct exchange *ex, char *out) {
+    struct image_name name = {0};
+    memcpy(name.registry, ex->route.registry, sizeof(name.registry));
+    memcpy(name.repository, ex->route.repository, sizeof(name.repository));
+    memcpy(name.tag, ex->route.tag, sizeof(name.tag));
+    memcpy(name.digest, ex->route.digest, sizeof(name.digest));
+    name_format(&name, out);
+}
+
+void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
+    memcpy(ex->upstream, r->upstream, sizeof(ex->upstream));
+    memcpy(ex->hops, r->hops, sizeof(ex->hops));
+    ex->hop_count = r->hop_count;
+    if (r->unlisted_host[0] != '\0') {
+        snprintf(ex->would, sizeof(ex->would), "deny");
+        snprintf(ex->would_rule, sizeof(ex->would_rule), "%s: %s", r->unlisted_realm ? "realm_hosts" : "redirect_hosts",
+                 r->unlisted_host);
+    }
+}
+
+struct content_place exchange_place(const struct exchange *ex) {
+    return (struct content_place){
+        .owner = gateway_owner(ex->config),
+        .registry = ex->registry,
+        .name = ex->route.registry,
+        .repository = ex->route.repository,
+        .monitor = ex->config->monitor,
+        .deadline_ms = ex->config->limits.upstream_timeout_s * 1000,
+        .connect_timeout_ms = ex->config->limits.connect_timeout_s * 1000,
+    };
+}
+
+// --- the log line ---
+
+static const char *action_word(const struct exchange *ex) {
+    if (!ex->routed || ex->route.kind == ROUTE_REFUSED || ex->route.kind == ROUTE_BASE)
+        return NULL;
+    if (ex->route.push)
+        return "push";
+    if (ex->route.erase)
+        return "delete";
+    return ex->route.kind == ROUTE_TAGS || ex->route.kind == ROUTE_REFERRERS ? "list" : "pull";
+}
+
+/// Every message and header is a slice; the record wants strings.
+static char *text_of(h2o_iovec_t slice) {
+    return slice.base != NULL ? mem_strndup(slice.base, slice.len) : NULL;
+}
+
+static void peer_of(h2o_req_t *req, char *out) {
+    struct sockaddr_storage ss;
+    uint8_t addr[16];
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    out[0] = '\0';
+    if (req->conn->callbacks->get_peername(req->conn, (void *)&ss) == 0 ||
+        !address_from_sockaddr((struct sockaddr *)&ss, addr))
+        return;
+    if (memcmp(addr, mapped, sizeof(mapped)) == 0)
+        inet_ntop(AF_INET, addr + 12, out, PEER_TEXT_MAX);
+    else
+        inet_ntop(AF_INET6, addr, out, PEER_TEXT_MAX);
+}
+
+static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct audit_record *r) {
+    bool names = ex->routed && ex->route.kind != ROUTE_BASE && ex->route.kind != ROUTE_REFUSED;
+    r->event = "request";
+    r->id = ex->id;
+    r->config = ex->config->hash;
+    r->listener = ex->listener->name;
+    r->route = ex->routed ? form_words[ex->route.form] : NULL;
+    r->registry = names ? ex->route.registry : NULL;
+    r->repository = names ? ex->route.repository : NULL;
+    r->reference = ex->route.tag[0] != '\0' ? ex->route.tag : ex->route.digest;
+    r->digest = ex->digest;
+    r->media_type = ex->media_type;
+    r->action = action_word(ex);
+    r->decision = ex->denied ? "deny" : ex->route.kind == ROUTE_REFUSED ? NULL : "allow";
+    r->would = ex->would;
+    r->would_rule = ex->would_rule;
+    r->rule = ex->rule;
+    r->reason = ex->reason != REASON_NONE ? denial_reason_word(ex->reason) : NULL;
+    r->upstream = ex->upstream;
+    r->hop_count = ex->hop_count;
+    for (int i = 0; i < ex->hop_count; i++)
+        r->hops[i] = ex->hops[i];
+    r->status = req->res.status;
+    r->bytes = (int64_t)req->bytes_sent;
+    r->ms = fetch_now_ms() - ex->began_ms;
+    r->verified = ex->verified;
+    r->message = ex->message.text;
+}
+
+static void write_log(struct exchange *ex, h2o_req_t *req) {
+    struct audit_record r = {0};
+    char peer[PEER_TEXT_MAX];
+    char *agent = text_of(request_header(req, "user-agent")), *method = text_of(req->method);
+    fill_record(ex, req, &r);
+    peer_of(req, peer);
+    r.client = peer;
+    r.user_agent = agent;
+    r.method = method;
+    audit_write(ex->gateway->audit, &r);
+    free(agent);
+    free(method);
+}
+
+// --- beginning and end ---
+
+struct hook {
+    struct exchange *exchange;
+};
+
+static void on_dispose(void *p) {
+    struct hook *hook = p;
+    struct exchange *ex = hook->exchange;
+    h2o_req_t *req = ex->req;
+    struct connection *c = loop_connection(req);
+    write_log(ex, req);
+    if (c != NULL && c->exchange == ex)
+        c->exchange = NULL;
+    ex->req = NULL;
+    if (ex->fill != NULL)
+        fill_close(ex->fill);
+    ex->fill = NULL;
+    exchange_unref(ex);
+}
+
+static void make_id(char *out) {
+    uint8_t bytes[EXCHANGE_ID_HEX / 2];
+    if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes))
+        memset(bytes, 0, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static const struct listener_config *listener_of(const struct config *config, const struct listener *l) {
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (strcmp(config->listeners[i].address, l->address) == 0)
+            return &config->listeners[i];
+    return l->settings; // Removed by a reload; its connections drain.
+}
+
+static struct exchange *exchange_new(h2o_req_t *req) {
+    struct connection *c = loop_connection(req);
+    struct exchange *ex = mem_zalloc(1, sizeof(*ex));
+    atomic_init(&ex->refs, 1);
+    ex->loop = c->loop;
+    ex->gateway = loop_gateway(c->loop);
+    ex->config = gateway_config(ex->gateway);
+    ex->listener = listener_of(ex->config, c->listener);
+    ex->req = req;
+    ex->began_ms = fetch_now_ms();
+    ex->now = (int64_t)time(NULL);
+    ex->verified = -1;
+    make_id(ex->id);
+    c->exchange = ex;
+    c->progress_ms = ex->began_ms;
+    struct hook *hook = h2o_mem_alloc_shared(&req->pool, sizeof(*hook), on_dispose);
+    hook->exchange = ex;
+    return ex;
+}
+
+void exchange_abandon(struct exchange *ex) {
+    static h2o_generator_t generator;
+    if (ex->req == NULL)
+        return;
+    if (ex->started) {
+        loop_cut(loop_connection(ex->req));
+        return;
+    }
+    ex->started = true;
+    ex->req->res.status = 499;
+    ex->req->res.reason = "Client Closed Request";
+    h2o_start_response(ex->req, &generator);
+    h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
+}
+
+// --- what is refused before routing ---
+
+static bool head_acceptable(struct exchange *ex) {
+    const h2o_req_t *req = ex->req;
+    size_t bytes = req->method.len + req->path.len + req->authority.len;
+    for (size_t i = 0; i < req->headers.size; i++) {
+        const h2o_header_t *h = &req->headers.entries[i];
+        if (h->name == NULL || h->name->len == 0) { // libh2o's parser lets folded lines through like this.
+            answer_error(ex, 400, "UNSUPPORTED", "a header line is folded: RFC 9112 forbids it");
+            return false;
+        }
+        bytes += h->name->len + h->value.len + 4;
+    }
+    if (bytes <= GATEWAY_HEAD_MAX)
+        return true;
+    ex->req->http1_is_persistent = 0;
+    answer_error(ex, 431, "UNSUPPORTED", "the request's head is over 64 KiB");
+    return false;
+}
+
+static bool is_configured(void *ctx, const char *registry) {
+    return config_registry(ctx, registry) != NULL;
+}
+
+static void route(struct exchange *ex) {
+    const h2o_req_t *req = ex->req;
+    struct route_context ctx = {
+        .default_registry = ex->listener->default_registry, .configured = is_configured, .ctx = ex->config};
+    // `input` is as received; libh2o decodes and collapses others.
+    route_parse(&ctx, req->input.method.base, req->input.method.len, req->input.path.base, req->input.path.len,
+                &ex->route);
+    ex->routed = true;
+    h2o_iovec_t agent = request_header(req, "user-agent");
+    ex->client =
+        denial_client(agent.base, agent.len, request_header(req, "docker-distribution-api-version").base != NULL);
+    ex->registry = config_registry(ex->config, ex->route.registry);
+}
+
+static void refuse_route(struct exchange *ex) {
+    ex->reason = REASON_REQUEST;
+    if (ex->route.status == 403) {
+        ex->denied = true;
+        ex->reason = REASON_ACTION;
+    }
+    if (ex->route.status == 405)
+        ex->req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.
+    answer_error(ex, ex->route.status, ex->route.code, ex->route.err.text);
+}
+
+static void answer_base(struct exchange *ex) {
+    struct answer a = {
+        .status = 200, .content_type = "application/json", .body = "{}", .len = 2, .content_length = SIZE_MAX};
+    answer_send(ex, &a);
+}
+
+int exchange_on_request(h2o_handler_t *self, h2o_req_t *req) {
+    struct exchange *ex = exchange_new(req);
+    if (!head_acceptable(ex))
+        return 0;
+    route(ex);
+    switch (ex->route.kind) {
+    case ROUTE_REFUSED:
+        refuse_route(ex);
+        break;
+    case ROUTE_BASE:
+    case ROUTE_HEALTH:
+        answer_base(ex);
+        break;
+    case ROUTE_MANIFEST:
+    case ROUTE_BLOB:
+    case ROUTE_TAGS:
+    case ROUTE_REFERRERS:
+    case ROUTE_UPLOAD:
+        pull_start(ex);
+        break;
+    }
+    return 0;
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One request and its answer, from routing to the log line.
+//
+// An exchange lives on its loop; `req` is NULL once libh2o is done with the request (answered or aborted), which is
+// also when its line is logged. What works for it on other threads holds a reference and answers by a loop message.
+
+#pragma once
+
+#include "gateway/front/loop.h"
+
+enum { EXCHANGE_ID_HEX = 16 };
+
+struct exchange {
+    atomic_int refs;
+    struct loop *loop;
+    struct gateway *gateway;
+    struct config *config;                  ///< Pinned when the request began.
+    const struct listener_config *listener; ///< Of `config` if it still has it, else as the connection was accepted.
+    h2o_req_t *req;
+    char id[EXCHANGE_ID_HEX + 1];
+    int64_t began_ms;
+    int64_t now; ///< Unix seconds: the decision's time.
+    struct route route;
+    enum client_kind client;
+    const struct registry *registry; ///< NULL: not listed.
+    bool routed;                     ///< `route` is filled.
+    bool started;                    ///< The answer's head was handed to libh2o.
+    bool relinked;                   ///< There are no more unread children to read.
+    int children_read;
+    char child[DIGEST_TEXT_MAX + 1]; ///< The one being read.
+
+    // What streams (blob.c).
+    h2o_generator_t generator;
+    struct fill *fill;
+    size_t sending;   ///< Bytes peeked and handed to libh2o.
+    bool whole_range; ///< Asked for as "bytes=0-".
+    struct loop_message readable;
+
+    // For the log.
+    bool denied;
+    enum denial_reason reason;
+    char rule[128], would[8], would_rule[HOSTPORT_TEXT_MAX + 64];
+    char digest[DIGEST_TEXT_MAX + 1]; ///< What the tag was.
+    char media_type[MEDIA_TYPE_MAX + 1];
+    char upstream[HOSTPORT_TEXT_MAX + 1];
+    char hops[REDIRECT_HOPS_MAX][HOSTPORT_TEXT_MAX + 1];
+    int hop_count;
+    int verified; ///< 1, 0, or -1: does not apply.
+    struct err message;
+};
+
+/// The handler that libh2o calls for every request.
+int exchange_on_request(h2o_handler_t *self, h2o_req_t *req);
+
+struct exchange *exchange_ref(struct exchange *ex);
+void exchange_unref(struct exchange *ex);
+
+/// The client has gone, or the gateway ends: let go of the request.
+void exchange_abandon(struct exchange *ex);
+
+/// Has the client been given something to read?
+bool exchange_sending(const struct exchange *ex);
+
+/// registry/repository[:tag|@digest] for sentences, into `out` of IMAGE_TEXT_MAX + 1 bytes.
+void exchange_image(const struct exchange *ex, char *out);
+
+/// Keep what the log says of the way to the content.
+void exchange_came_by(struct exchange *ex, const struct fetch_result *result);
+
+/// Where and for whom content is fetched.
+struct content_place exchange_place(const struct exchange *ex);
+
+// pull.c
+void pull_start(struct exchange *ex);
+
+/// The policy's way to the links (policy_links_fn).
+bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
+                    bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag);
+
+// blob.c
+void blob_start(struct exchange *ex);
+
+// listing.c
+void listing_start(struct exchange *ex);

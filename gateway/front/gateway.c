@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What all loops share: the current configuration.
+
+#include "gateway/front/gateway.h"
+
+struct config *gateway_config(struct gateway *g) {
+    pthread_mutex_lock(&g->lock);
+    struct config *c = config_ref(g->config);
+    pthread_mutex_unlock(&g->lock);
+    return c;
+}
+
+void gateway_set_config(struct gateway *g, struct config *c) {
+    pthread_mutex_lock(&g->lock);
+    struct config *old = g->config;
+    g->config = c;
+    pthread_mutex_unlock(&g->lock);
+    content_forget(g->content);
+    config_unref(old);
+}
+
+static void owner_ref(void *object) {
+    config_ref(object);
+}
+
+static void owner_unref(void *object) {
+    config_unref(object);
+}
+
+struct fetch_owner gateway_owner(struct config *c) {
+    return (struct fetch_owner){c, owner_ref, owner_unref};
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Opening listening sockets. Runs on the main thread.
+
+#include "gateway/front/listener.h"
+
+#include "certs/server.h"
+#include "mirrors/base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096, SYSTEMD_FIRST_FD = 3 };
+
+struct listener *listener_ref(struct listener *l) {
+    atomic_fetch_add(&l->refs, 1);
+    return l;
+}
+
+void listener_unref(struct listener *l) {
+    if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
+        return;
+    if (l->fd >= 0)
+        close(l->fd);
+    SSL_CTX_free(l->tls);
+    free(l->address);
+    config_unref(l->config);
+    free(l);
+}
+
+void listeners_close(struct listener_set *set) {
+    for (size_t i = 0; i < set->count; i++)
+        listener_unref(set->item[i]);
+    set->count = 0;
+}
+
+static bool set_options(int fd, int family) {
+    int on = 1, off = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+        return false;
+    return family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) == 0;
+}
+
+static int bind_one(const struct addrinfo *ai) {
+    int fd = socket(ai->ai_family, ai->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, ai->ai_protocol);
+    if (fd < 0)
+        return -1;
+    if (set_options(fd, ai->ai_family) && bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+        return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+static struct addrinfo *resolve(const struct hostport *at) {
+    char port[8];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST};
+    struct addrinfo *result = NULL;
+    snprintf(port, sizeof(port), "%u", at->port);
+    if (!host_is_address(at->host))
+        hints.ai_flags &= ~AI_NUMERICHOST;
+    return getaddrinfo(at->host, port, &hints, &result) == 0 ? result : NULL;
+}
+
+static int open_new(const struct listener_config *lc, struct err *err) {
+    struct addrinfo *found = resolve(&lc->at);
+    if (found == NULL) {
+        err_set(err, "listener %s: this address cannot be resolved", lc->address);
+        return -1;
+    }
+    int fd = bind_one(found);
+    if (fd < 0)
+        err_set(err, "listener %s: cannot listen there: %s", lc->address, strerror(errno));
+    freeaddrinfo(found);
+    return fd;
+}
+
+static bool same_address(int fd, const struct hostport *at) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    uint8_t bound[16], wanted[16];
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0 || !address_from_sockaddr((struct sockaddr *)&ss, bound) ||
+        !address_from_text(at->host, wanted) || memcmp(bound, wanted, sizeof(bound)) != 0)
+        return false;
+    in_port_t port =
+        ss.ss_family == AF_INET ? ((struct sockaddr_in *)&ss)->sin_port : ((struct sockaddr_in6 *)&ss)->sin6_port;
+    return ntohs(port) == at->port;
+}
+
+static int systemd_count(void) {
+    const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+    if (pid == NULL || fds == NULL || strtol(pid, NULL, 10) != (long)getpid())
+        return 0;
+    long count = strtol(fds, NULL, 10);
+    return count > 0 && count <= LISTENERS_MAX ? (int)count : 0;
+}
+
+/// A duplicate, so that the descriptor from systemd stays for the next reload.
+static int take_from_systemd(const struct hostport *at) {
+    for (int i = 0, count = systemd_count(); i < count; i++) {
+        int fd = SYSTEMD_FIRST_FD + i;
+        if (!same_address(fd, at))
+            continue;
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+        return fcntl(fd, F_DUPFD_CLOEXEC, SYSTEMD_FIRST_FD + count);
+    }
+    return -1;
+}
+
+static int take_from_old(const struct listener_set *old, const char *address) {
+    for (size_t i = 0; old != NULL && i < old->count; i++)
+        if (strcmp(old->item[i]->address, address) == 0)
+            return fcntl(old->item[i]->fd, F_DUPFD_CLOEXEC, SYSTEMD_FIRST_FD);
+    return -1;
+}
+
+static int open_socket(const struct listener_config *lc, const struct listener_set *old, struct err *err) {
+    int fd = take_from_old(old, lc->address);
+    if (fd < 0)
+        fd = take_from_systemd(&lc->at);
+    return fd >= 0 ? fd : open_new(lc, err);
+}
+
+static struct listener *open_listener(struct config *config, const struct listener_config *lc,
+                                      const struct listener_set *old, struct err *err) {
+    struct listener *l = mem_zalloc(1, sizeof(*l));
+    atomic_init(&l->refs, 1);
+    l->address = mem_strdup(lc->address);
+    l->config = config_ref(config);
+    l->settings = lc;
+    l->fd = -1;
+    if (lc->tls && (l->tls = certs_server_new(lc->certificate, lc->key, err)) == NULL)
+        err_prefix(err, "listener %s: ", lc->address);
+    else if ((l->fd = open_socket(lc, old, err)) >= 0)
+        return l;
+    listener_unref(l);
+    return NULL;
+}
+
+bool listeners_open(struct config *config, const struct listener_set *old, struct listener_set *out, struct err *err) {
+    out->count = 0;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        struct listener *l = open_listener(config, &config->listeners[i], old, err);
+        if (l == NULL) {
+            listeners_close(out);
+            return false;
+        }
+        out->item[out->count++] = l;
+    }
+    return true;
+}

@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Front loops: accepting, the tick, the end. See loop.h for the threads' rule.
+
+#include "gateway/front/loop.h"
+
+#include "gateway/front/exchange.h"
+#include "mirrors/base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/tcp.h> // glibc's struct tcp_info lacks tcpi_bytes_acked.
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    TCP_STATE_ESTABLISHED = 1, // As the kernel numbers them; its header for programs does not say.
+    TICK_MS = 1000,
+    ACCEPTS_PER_TURN = 16,
+    RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
+    HANDSHAKE_TIMEOUT_MS = 10 * 1000,
+    CUT_WAIT_MS = 2000 ///< For libh2o to close what was cut at the end.
+};
+
+/// A listening socket in this loop.
+struct watched {
+    struct loop *loop;
+    struct watched *next;
+    struct listener *listener; ///< A reference.
+    h2o_socket_t *sock;
+    h2o_accept_ctx_t *accept;
+    bool paused; ///< At the connection cap.
+};
+
+/// An accept context whose listener was replaced: handshakes that began with it still point at it.
+struct retired {
+    struct retired *next;
+    h2o_accept_ctx_t *accept;
+    struct listener *listener;
+    int64_t at_ms;
+};
+
+struct loop {
+    struct gateway *gateway;
+    pthread_t thread;
+    h2o_globalconf_t globalconf;
+    h2o_context_t ctx;
+    h2o_multithread_receiver_t receiver;
+    h2o_timeout_t tick;
+    h2o_timeout_entry_t tick_entry;
+    struct connection *connections;
+    struct watched *watched;
+    struct retired *retired;
+    bool stopping;
+    int64_t stop_at_ms;
+};
+
+struct gateway *loop_gateway(const struct loop *l) {
+    return l->gateway;
+}
+
+struct connection *loop_connection(h2o_req_t *req) {
+    return req->conn->callbacks->get_socket(req->conn)->on_close.data;
+}
+
+void loop_cut(struct connection *c) {
+    shutdown(h2o_socket_get_fd(c->sock), SHUT_RDWR);
+}
+
+// --- messages ---
+
+void loop_post(struct loop *l, struct loop_message *m) {
+    memset(&m->super, 0, sizeof(m->super));
+    h2o_multithread_send_message(&l->receiver, &m->super);
+}
+
+static void on_messages(h2o_multithread_receiver_t *receiver, h2o_linklist_t *messages) {
+    while (!h2o_linklist_is_empty(messages)) {
+        h2o_multithread_message_t *m = H2O_STRUCT_FROM_MEMBER(h2o_multithread_message_t, link, messages->next);
+        h2o_linklist_unlink(&m->link);
+        struct loop_message *message = H2O_STRUCT_FROM_MEMBER(struct loop_message, super, m);
+        message->run(message);
+    }
+}
+
+// --- connections ---
+
+static bool at_cap(const struct loop *l) {
+    return atomic_load(&l->gateway->connections) >= l->gateway->connections_max;
+}
+
+static void on_accept(h2o_socket_t *sock, const char *err);
+
+static void pause_listeners(struct loop *l, bool pause) {
+    for (struct watched *w = l->watched; w != NULL; w = w->next) {
+        if (w->paused == pause)
+            continue;
+        w->paused = pause;
+        if (pause)
+            h2o_socket_read_stop(w->sock);
+        else
+            h2o_socket_read_start(w->sock, on_accept);
+    }
+}
+
+static void on_connection_close(void *data) {
+    struct connection *c = data;
+    struct loop *l = c->loop;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        l->connections = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    listener_unref(c->listener);
+    free(c);
+    atomic_fetch_sub(&l->gateway->connections, 1);
+    if (!l->stopping && !at_cap(l))
+        pause_listeners(l, false);
+}
+
+static void connection_new(struct watched *w, h2o_socket_t *sock) {
+    struct loop *l = w->loop;
+    struct connection *c = mem_zalloc(1, sizeof(*c));
+    c->loop = l;
+    c->sock = sock;
+    c->listener = listener_ref(w->listener);
+    c->next = l->connections;
+    if (c->next != NULL)
+        c->next->prev = c;
+    l->connections = c;
+    atomic_fetch_add(&l->gateway->connections, 1);
+    sock->on_close.cb = on_connection_close;
+    sock->on_close.data = c;
+    h2o_accept(w->accept, sock);
+}
+
+static void on_accept(h2o_socket_t *listener, const char *err) {
+    struct watched *w = listener->data;
+    if (err != NULL)
+        return;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        if (at_cap(w->loop)) {
+            pause_listeners(w->loop, true);
+            return;
+        }
+        h2o_socket_t *sock = h2o_evloop_socket_accept(listener);
+        if (sock == NULL)
+            return;
+        connection_new(w, sock);
+    }
+}
+
+// --- listeners ---
+
+static h2o_accept_ctx_t *accept_new(struct loop *l, const struct listener *listener) {
+    h2o_accept_ctx_t *a = mem_zalloc(1, sizeof(*a));
+    a->ctx = &l->ctx;
+    a->hosts = l->globalconf.hosts;
+    a->ssl_ctx = listener->tls;
+    return a;
+}
+
+static void retire(struct loop *l, h2o_accept_ctx_t *accept, struct listener *listener) {
+    struct retired *r = mem_zalloc(1, sizeof(*r));
+    r->accept = accept;
+    r->listener = listener;
+    r->at_ms = fetch_now_ms();
+    r->next = l->retired;
+    l->retired = r;
+}
+
+static void free_retired(struct loop *l, int64_t older_than_ms) {
+    for (struct retired **p = &l->retired; *p != NULL;) {
+        struct retired *r = *p;
+        if (r->at_ms > older_than_ms) {
+            p = &r->next;
+            continue;
+        }
+        *p = r->next;
+        listener_unref(r->listener);
+        free(r->accept);
+        free(r);
+    }
+}
+
+static void watch(struct loop *l, struct listener *listener) {
+    int fd = dup(listener->fd);
+    if (fd < 0)
+        return;
+    struct watched *w = mem_zalloc(1, sizeof(*w));
+    w->loop = l;
+    w->listener = listener_ref(listener);
+    w->accept = accept_new(l, listener);
+    w->sock = h2o_evloop_socket_create(l->ctx.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
+    w->sock->data = w;
+    w->next = l->watched;
+    l->watched = w;
+    h2o_socket_read_start(w->sock, on_accept);
+}
+
+static void unwatch(struct loop *l, struct watched *w) {
+    for (struct watched **p = &l->watched; *p != NULL; p = &(*p)->next) {
+        if (*p == w) {
+            *p = w->next;
+            break;
+        }
+    }
+    h2o_socket_read_stop(w->sock);
+    h2o_socket_close(w->sock);
+    retire(l, w->accept, w->listener);
+    free(w);
+}
+
+static struct listener *find(const struct listener_set *set, const char *address) {
+    for (size_t i = 0; i < set->count; i++)
+        if (strcmp(set->item[i]->address, address) == 0)
+            return set->item[i];
+    return NULL;
+}
+
+static struct watched *find_watched(struct loop *l, const char *address) {
+    struct watched *w = l->watched;
+    while (w != NULL && strcmp(w->listener->address, address) != 0)
+        w = w->next;
+    return w;
+}
+
+struct listen_message {
+    struct loop_message super;
+    struct loop *loop;
+    struct listener_set set;
+};
+
+static void run_listen(struct loop_message *super) {
+    struct listen_message *m = H2O_STRUCT_FROM_MEMBER(struct listen_message, super, super);
+    struct loop *l = m->loop;
+    for (struct watched *w = l->watched, *next; w != NULL; w = next) {
+        next = w->next;
+        struct listener *now = find(&m->set, w->listener->address);
+        if (now == NULL) {
+            unwatch(l, w);
+            continue;
+        }
+        retire(l, w->accept, w->listener);
+        w->listener = listener_ref(now);
+        w->accept = accept_new(l, now);
+    }
+    for (size_t i = 0; i < m->set.count && !l->stopping; i++)
+        if (find_watched(l, m->set.item[i]->address) == NULL)
+            watch(l, m->set.item[i]);
+    listeners_close(&m->set);
+    free(m);
+}
+
+void loop_listen(struct loop *l, const struct listener_set *set) {
+    struct listen_message *m = mem_zalloc(1, sizeof(*m));
+    m->super.run = run_listen;
+    m->loop = l;
+    m->set = *set;
+    for (size_t i = 0; i < set->count; i++)
+        listener_ref(set->item[i]);
+    loop_post(l, &m->super);
+}
+
+// --- the tick ---
+
+static void check_answering(struct connection *c, const struct limits_config *limits, int64_t now_ms) {
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    if (getsockopt(h2o_socket_get_fd(c->sock), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return;
+    if (info.tcpi_state != TCP_STATE_ESTABLISHED) {
+        exchange_abandon(c->exchange);
+        return;
+    }
+    if (info.tcpi_bytes_acked != c->acked || !exchange_sending(c->exchange)) {
+        c->acked = info.tcpi_bytes_acked;
+        c->progress_ms = now_ms;
+    } else if (now_ms - c->progress_ms > (int64_t)limits->send_timeout_s * 1000) {
+        loop_cut(c);
+    }
+}
+
+static void check_waiting(struct connection *c, const struct limits_config *limits, int64_t now_ms) {
+    if (c->sock->input->size == 0)
+        c->head_since_ms = 0;
+    else if (c->head_since_ms == 0)
+        c->head_since_ms = now_ms;
+    else if (now_ms - c->head_since_ms > (int64_t)limits->head_timeout_s * 1000)
+        loop_cut(c);
+}
+
+static void check_connections(struct loop *l) {
+    int64_t now = fetch_now_ms();
+    struct config *config = gateway_config(l->gateway);
+    for (struct connection *c = l->connections, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->exchange != NULL)
+            check_answering(c, &config->limits, now);
+        else if (l->stopping)
+            loop_cut(c);
+        else
+            check_waiting(c, &config->limits, now);
+    }
+    config_unref(config);
+    free_retired(l, now - RETIRED_MS);
+    if (!l->stopping && !at_cap(l))
+        pause_listeners(l, false);
+}
+
+static void on_tick(h2o_timeout_entry_t *entry) {
+    struct loop *l = H2O_STRUCT_FROM_MEMBER(struct loop, tick_entry, entry);
+    check_connections(l);
+    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
+}
+
+// --- the end ---
+
+struct stop_message {
+    struct loop_message super;
+    struct loop *loop;
+    unsigned grace_ms;
+};
+
+static void run_stop(struct loop_message *super) {
+    struct stop_message *m = H2O_STRUCT_FROM_MEMBER(struct stop_message, super, super);
+    struct loop *l = m->loop;
+    l->stopping = true;
+    l->stop_at_ms = fetch_now_ms() + m->grace_ms;
+    while (l->watched != NULL)
+        unwatch(l, l->watched);
+    h2o_context_request_shutdown(&l->ctx);
+    check_connections(l);
+    free(m);
+}
+
+void loop_stop(struct loop *l, unsigned grace_ms) {
+    struct stop_message *m = mem_zalloc(1, sizeof(*m));
+    m->super.run = run_stop;
+    m->loop = l;
+    m->grace_ms = grace_ms;
+    loop_post(l, &m->super);
+}
+
+static void run_until_empty(struct loop *l, int64_t until_ms) {
+    while (l->connections != NULL && fetch_now_ms() < until_ms)
+        h2o_evloop_run(l->ctx.loop, 50);
+}
+
+static void *run(void *arg) {
+    struct loop *l = arg;
+    while (!l->stopping)
+        h2o_evloop_run(l->ctx.loop, INT32_MAX);
+    run_until_empty(l, l->stop_at_ms);
+    for (struct connection *c = l->connections; c != NULL; c = c->next)
+        loop_cut(c);
+    for (struct connection *c = l->connections, *next; c != NULL; c = next) {
+        next = c->next;
+        if (c->exchange != NULL)
+            exchange_abandon(c->exchange);
+    }
+    run_until_empty(l, fetch_now_ms() + CUT_WAIT_MS);
+    return NULL;
+}
+
+// --- making and freeing ---
+
+static void configure(struct loop *l) {
+    struct config *config = gateway_config(l->gateway);
+    h2o_config_init(&l->globalconf);
+    l->globalconf.server_name = h2o_iovec_init(H2O_STRLIT("pullgate"));
+    l->globalconf.max_request_entity_size = GATEWAY_BODY_MAX;
+    l->globalconf.http1.upgrade_to_http2 = 0;
+    l->globalconf.http1.req_timeout = (uint64_t)config->limits.idle_timeout_s * 1000;
+    l->globalconf.handshake_timeout = HANDSHAKE_TIMEOUT_MS;
+    config_unref(config);
+    h2o_hostconf_t *host = h2o_config_register_host(&l->globalconf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+    h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
+    h2o_create_handler(path, sizeof(h2o_handler_t))->on_req = exchange_on_request;
+}
+
+struct loop *loop_new(struct gateway *g, struct err *err) {
+    struct loop *l = mem_zalloc(1, sizeof(*l));
+    l->gateway = g;
+    configure(l);
+    h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
+    h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);
+    h2o_timeout_init(l->ctx.loop, &l->tick, TICK_MS);
+    l->tick_entry.cb = on_tick;
+    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
+    if (pthread_create(&l->thread, NULL, run, l) == 0)
+        return l;
+    err_set(err, "cannot start a front loop");
+    free(l);
+    return NULL;
+}
+
+void loop_wait(struct loop *l) {
+    pthread_join(l->thread, NULL);
+}
+
+void loop_free(struct loop *l) {
+    if (l->connections != NULL)
+        return; // libh2o cannot dispose of a context with live connections; the process is about to end.
+    while (!h2o_linklist_is_empty(&l->receiver._messages))
+        h2o_evloop_run(l->ctx.loop, 0);
+    free_retired(l, INT64_MAX);
+    h2o_timeout_unlink(&l->tick_entry);
+    h2o_timeout_dispose(l->ctx.loop, &l->tick);
+    h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);
+    h2o_evloop_t *evloop = l->ctx.loop;
+    h2o_context_dispose(&l->ctx);
+    h2o_evloop_destroy(evloop);
+    h2o_config_dispose(&l->globalconf);
+    free(l);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A front loop: one thread, one libh2o event loop. It accepts, parses, decides and sends, and never blocks.
+//
+// Everything of a loop is touched by its own thread only; others post messages. A tick a second looks after what libh2o
+// does not: clients that vanished while their request waits, readers that stall, request heads that never end.
+
+#pragma once
+
+// libh2o's headers are not clean under -Wshadow and -Wconversion.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#include <h2o.h>
+#pragma GCC diagnostic pop
+
+#include "gateway/front/gateway.h"
+#include "gateway/front/listener.h"
+
+enum { PEER_TEXT_MAX = 64 };
+
+struct exchange;
+
+/// One client connection. `libh2o` owns the socket; this lives from accept to the socket's close.
+struct connection {
+    struct loop *loop;
+    struct connection *prev, *next;
+    h2o_socket_t *sock;
+    struct listener *listener; ///< A reference: as it was when the connection was accepted.
+    struct exchange *exchange; ///< The request in flight, or NULL.
+    int64_t head_since_ms;     ///< A request head began to arrive and has not ended; 0: none.
+    int64_t progress_ms;       ///< When the client last acknowledged bytes of the answer.
+    uint64_t acked;            ///< How many, so far.
+};
+
+/// What other threads hand to a loop. `run` is called there and frees the message if it was allocated.
+struct loop_message {
+    h2o_multithread_message_t super;
+    void (*run)(struct loop_message *m);
+};
+
+struct loop;
+
+/// Start a loop's thread; it serves nothing until it is told its listeners.
+struct loop *loop_new(struct gateway *g, struct err *err);
+
+/// Any thread.
+void loop_post(struct loop *l, struct loop_message *m);
+
+/// From now on serve exactly this set (the references are taken for the loop). Any thread.
+void loop_listen(struct loop *l, const struct listener_set *set);
+
+/// Stop accepting, let requests in flight finish for up to `grace_ms`, then cut them; the thread ends. Any thread.
+void loop_stop(struct loop *l, unsigned grace_ms);
+
+/// Wait for the thread's end. Messages may still be posted until loop_free().
+void loop_wait(struct loop *l);
+
+/// Run what was still posted, and free.
+void loop_free(struct loop *l);
+
+struct gateway *loop_gateway(const struct loop *l);
+
+/// The connection that a request came on.
+struct connection *loop_connection(h2o_req_t *req);
+
+/// End a connection from outside: libh2o notices, calls the generator's stop and cleans up.
+void loop_cut(struct connection *c);

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bringing the gateway up and down, and reloading its configuration.
+
+#include "gateway/front/server.h"
+
+#include "gateway/front/control.h"
+#include "gateway/front/loop.h"
+#include "mirrors/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { LOOPS_MAX = 64 };
+
+struct server {
+    struct gateway gateway;
+    pthread_mutex_t reload_lock; ///< Guards `listeners` and everything that a reload does.
+    struct listener_set listeners;
+    struct loop *loops[LOOPS_MAX];
+    unsigned loop_count;
+    struct control *control;
+};
+
+// --- sizes ---
+
+static unsigned thread_count(const struct config *config) {
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned n = config->limits.threads != 0 ? config->limits.threads : cores > 0 ? (unsigned)cores : 1;
+    return n < LOOPS_MAX ? n : LOOPS_MAX;
+}
+
+/// Raise the number of descriptors to what is permitted, and derive the cap on connections from it.
+static size_t connections_max(const struct config *config) {
+    struct rlimit limit = {1024, 1024};
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            getrlimit(RLIMIT_NOFILE, &limit);
+    }
+    size_t fds = limit.rlim_cur > GATEWAY_FDS_RESERVED ? (size_t)limit.rlim_cur - GATEWAY_FDS_RESERVED : 0;
+    size_t most = fds / GATEWAY_FDS_PER_CONNECTION;
+    if (config->limits.max_connections != 0 && config->limits.max_connections < most)
+        most = config->limits.max_connections;
+    return most > GATEWAY_CONNECTIONS_MIN ? most : GATEWAY_CONNECTIONS_MIN;
+}
+
+// --- the log ---
+
+static void log_event(struct server *s, const char *event, const char *config, const char *message) {
+    struct audit_record r = {
+        .event = event, .config = config, .bytes = -1, .ms = -1, .verified = -1, .message = message};
+    audit_write(s->gateway.audit, &r);
+}
+
+static void log_reload(struct server *s, const char *old_hash, const char *new_hash, const struct err *err) {
+    char text[ERR_TEXT_MAX + 64];
+    if (new_hash != NULL)
+        snprintf(text, sizeof(text), "configuration %s replaces %s", new_hash, old_hash);
+    else
+        snprintf(text, sizeof(text), "configuration %s stays: %s", old_hash, err->text);
+    log_event(s, "reload", new_hash != NULL ? new_hash : old_hash, text);
+}
+
+// --- up ---
+
+static bool start_loops(struct server *s, unsigned count, struct err *err) {
+    for (; s->loop_count < count; s->loop_count++) {
+        s->loops[s->loop_count] = loop_new(&s->gateway, err);
+        if (s->loops[s->loop_count] == NULL)
+            return false;
+    }
+    for (unsigned i = 0; i < s->loop_count; i++)
+        loop_listen(s->loops[i], &s->listeners);
+    return true;
+}
+
+static bool start_back(struct server *s, unsigned threads, struct err *err) {
+    uint8_t secret[32];
+    if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+        return err_set(err, "the kernel gives no random bytes");
+    s->gateway.denials = denials_new(secret);
+    s->gateway.fetcher = fetcher_new(threads, err);
+    if (s->gateway.fetcher == NULL)
+        return false;
+    s->gateway.content = content_new(s->gateway.fetcher);
+    return true;
+}
+
+static bool start(struct server *s, struct err *err) {
+    struct config *c = s->gateway.config;
+    unsigned threads = thread_count(c);
+    s->gateway.connections_max = connections_max(c);
+    s->gateway.audit = audit_new(c->log_file, c->gateway_name, c->log_on_full, err);
+    if (s->gateway.audit == NULL || !listeners_open(c, NULL, &s->listeners, err) || !start_back(s, threads, err) ||
+        !start_loops(s, threads, err))
+        return false;
+    if (c->control != NULL)
+        s->control = control_new(c->control, s, err);
+    return c->control == NULL || s->control != NULL;
+}
+
+struct server *server_new(struct config *config, struct err *err) {
+    struct server *s = mem_zalloc(1, sizeof(*s));
+    pthread_mutex_init(&s->gateway.lock, NULL);
+    pthread_mutex_init(&s->reload_lock, NULL);
+    s->gateway.config = config;
+    if (!start(s, err)) {
+        server_stop(s);
+        server_free(s);
+        return NULL;
+    }
+    log_event(s, "start", config->hash, "pullgate " PULLGATE_VERSION " serves");
+    return s;
+}
+
+// --- reload ---
+
+static bool try_reload(struct server *s, const struct config *old, struct config **out, struct err *err) {
+    struct listener_set opened;
+    struct config *c = config_load(old->path, NULL, err);
+    *out = c;
+    if (c == NULL || !config_reloadable(old, c, err) || !listeners_open(c, &s->listeners, &opened, err))
+        return false;
+    for (unsigned i = 0; i < s->loop_count; i++)
+        loop_listen(s->loops[i], &opened);
+    listeners_close(&s->listeners);
+    s->listeners = opened;
+    return true;
+}
+
+bool server_reload(struct server *s, char *hash, struct err *err) {
+    struct config *fresh = NULL;
+    pthread_mutex_lock(&s->reload_lock);
+    struct config *old = gateway_config(&s->gateway);
+    bool ok = try_reload(s, old, &fresh, err);
+    log_reload(s, old->hash, ok ? fresh->hash : NULL, err);
+    if (ok) {
+        memcpy(hash, fresh->hash, CONFIG_HASH_HEX + 1);
+        gateway_set_config(&s->gateway, fresh);
+    } else {
+        config_unref(fresh);
+    }
+    config_unref(old);
+    pthread_mutex_unlock(&s->reload_lock);
+    return ok;
+}
+
+void server_reopen_log(struct server *s) {
+    audit_reopen(s->gateway.audit);
+}
+
+// --- down ---
+
+void server_stop(struct server *s) {
+    struct config *c = s->gateway.config;
+    control_free(s->control);
+    s->control = NULL;
+    for (unsigned i = 0; i < s->loop_count; i++)
+        loop_stop(s->loops[i], c->limits.shutdown_grace_s * 1000);
+    listeners_close(&s->listeners);
+    for (unsigned i = 0; i < s->loop_count; i++)
+        loop_wait(s->loops[i]);
+    if (s->gateway.audit != NULL)
+        log_event(s, "stop", c->hash, "pullgate " PULLGATE_VERSION " ends");
+}
+
+void server_free(struct server *s) {
+    fetcher_free(s->gateway.fetcher); // Its last answers are messages to the loops, which still exist.
+    for (unsigned i = 0; i < s->loop_count; i++)
+        loop_free(s->loops[i]);
+    content_free(s->gateway.content);
+    denials_free(s->gateway.denials);
+    if (s->gateway.audit != NULL)
+        audit_free(s->gateway.audit);
+    config_unref(s->gateway.config);
+    pthread_mutex_destroy(&s->gateway.lock);
+    pthread_mutex_destroy(&s->reload_lock);
+    free(s);
+}
+
+void server_url(const struct listener_config *l, char *out, size_t size) {
+    struct hostport at = l->at;
+    char text[HOSTPORT_TEXT_MAX + 1];
+    if (strcmp(at.host, "0.0.0.0") == 0 || strcmp(at.host, "::") == 0)
+        gethostname(at.host, sizeof(at.host) - 1);
+    hostport_format(&at, text);
+    snprintf(out, size, "%s://%s", l->tls ? "https" : "http", text);
+}

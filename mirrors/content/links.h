@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which tag led to which digest: what lets a client pull by digest under rules that speak of tags.
+//
+// What is remembered is the link, never a verdict: the rules are asked again, for today's rules and
+// today's asker, whenever a link is used. Per repository it holds tags, the digests they led to, and what each
+// manifest names (children, config, layers; referrers under their subject). Thread-safe: one lock inside, never held
+// across I/O nor across a callback: `tag_allowed` is called on copied names and may ask links_reach() again. Bounded:
+// the least recently used repositories are forgotten first. A question walks at most LINKS_STEPS_MAX edges and asks
+// about at most LINKS_CANDIDATES_MAX tags, the nearest and then the newest first, however large or tangled what an
+// upstream made is: past these bounds the answer is that there is no link.
+
+#pragma once
+
+#include "mirrors/oci/digest.h"
+#include "mirrors/oci/document.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    LINKS_REPOSITORIES_MAX = 10000,
+    LINKS_EDGES_MAX =
+        1000000, ///< Over all repositories; a repository over LINKS_REPOSITORY_EDGES_MAX is forgotten and starts anew.
+    LINKS_REPOSITORY_EDGES_MAX = 200000,
+    LINKS_DEPTH_MAX = 6, ///< Tag to layer is 3 (tag, index, manifest, layer).
+    LINKS_STEPS_MAX = 20000,
+    LINKS_CANDIDATES_MAX = 1000,
+    LINKS_UNREAD_MAX = 64 ///< Children read before one digest is refused for want of a link.
+};
+
+struct links;
+
+struct links *links_new(void);
+void links_free(struct links *l);
+
+/// A tag of this repository led to `digest` now. Earlier digests of the tag stay linked.
+void links_tag(struct links *l, const char *registry, const char *repository, const char *tag, const char *digest);
+
+/// A manifest or index was read: remember what it names. `digest` is under its subject, too.
+void links_document(struct links *l, const char *registry, const char *repository, const char *digest,
+                    const struct document *d);
+
+/// `child` was listed as a referrer of `subject`.
+void links_referrer(struct links *l, const char *registry, const char *repository, const char *subject,
+                    const char *child);
+
+/// Is `digest` reachable from a tag for which `tag_allowed` says yes? With `tag` (TAG_MAX + 1 bytes, may be NULL) the
+/// tag found.
+bool links_reach(struct links *l, const char *registry, const char *repository, const char *digest,
+                 bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, char *tag);
+
+struct links_unread {
+    char digest[LINKS_UNREAD_MAX][DIGEST_TEXT_MAX + 1];
+    size_t count;
+};
+
+/// Children of indexes that allowed tags led to whose own documents were not yet read. A digest that
+/// links_skip() marked is left out.
+void links_unread(struct links *l, const char *registry, const char *repository,
+                  bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, struct links_unread *out);
+
+/// The child could not be read (or was refused): do not propose it again.
+void links_skip(struct links *l, const char *registry, const char *repository, const char *digest);

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The fetcher: its threads, their queues, and what it remembers of endpoints. Other threads speak to a fetch thread
+// only through its queue (`lock`) and curl_multi_wakeup().
+
+#include "mirrors/upstream/fetch_thread.h"
+
+#include "mirrors/base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { CONNECTIONS_KEPT = 64, ENDPOINTS_REMEMBERED = 10000 };
+
+int64_t fetch_now_ms(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+// --- messages ---
+
+struct message *fetch_message(enum message_kind kind, struct fetch *f) {
+    struct message *m = mem_zalloc(1, sizeof(*m));
+    m->kind = kind;
+    m->fetch = f;
+    fetch_ref(f);
+    return m;
+}
+
+static void message_free(struct message *m) {
+    if (m->value != NULL)
+        explicit_bzero(m->value, strlen(m->value));
+    free(m->value);
+    free(m->failure);
+    fetch_unref(m->fetch);
+    free(m);
+}
+
+void fetch_post(struct fetch *f, struct message *m) {
+    struct fetch_thread *t = f->thread;
+    pthread_mutex_lock(&t->lock);
+    *t->queue_end = m;
+    t->queue_end = &m->next;
+    pthread_mutex_unlock(&t->lock);
+    curl_multi_wakeup(t->multi);
+}
+
+static void handle(struct message *m, bool stopping) {
+    struct fetch *f = m->fetch;
+    if (m->kind == MESSAGE_START)
+        fetch_begin(f);
+    if (f->done)
+        return;
+    if (stopping || m->kind == MESSAGE_CANCEL)
+        fetch_stop(f, FETCH_CANCELLED, "no longer wanted");
+    else if (m->kind == MESSAGE_TOKEN)
+        fetch_token_arrived(f, m->round, m->value, m->failure);
+    else if (m->kind == MESSAGE_RESUME && f->transfer != NULL)
+        transfer_resume(f->transfer);
+}
+
+static bool take_messages(struct fetch_thread *t) {
+    pthread_mutex_lock(&t->lock);
+    struct message *m = t->queue;
+    t->queue = NULL;
+    t->queue_end = &t->queue;
+    bool stop = t->stop;
+    pthread_mutex_unlock(&t->lock);
+    while (m != NULL) {
+        struct message *next = m->next;
+        handle(m, stop);
+        message_free(m);
+        m = next;
+    }
+    return !stop;
+}
+
+// --- threads ---
+
+static void finish_transfers(struct fetch_thread *t) {
+    CURLMsg *m;
+    int left;
+    while ((m = curl_multi_info_read(t->multi, &left)) != NULL)
+        if (m->msg == CURLMSG_DONE)
+            transfer_finished(m->easy_handle, m->data.result);
+}
+
+static void check_deadlines(struct fetch_thread *t, int64_t now_ms) {
+    for (struct fetch *f = t->active, *next; f != NULL; f = next) {
+        next = f->next_active;
+        fetch_check_deadline(f, now_ms);
+    }
+    token_requests_check(t, now_ms);
+}
+
+static void end_everything(struct fetch_thread *t) {
+    while (t->active != NULL)
+        fetch_stop(t->active, FETCH_CANCELLED, "the gateway is stopping");
+    token_requests_abort(t);
+}
+
+static void *run(void *arg) {
+    struct fetch_thread *t = arg;
+    int64_t next_check = 0;
+    while (take_messages(t)) {
+        int running;
+        curl_multi_perform(t->multi, &running);
+        finish_transfers(t);
+        int64_t now = fetch_now_ms();
+        if (now >= next_check) {
+            check_deadlines(t, now);
+            next_check = now + FETCH_TICK_MS;
+        }
+        curl_multi_poll(t->multi, NULL, 0, t->active != NULL || t->tokens != NULL ? FETCH_TICK_MS : 60000, NULL);
+    }
+    end_everything(t);
+    take_messages(t);
+    return NULL;
+}
+
+static bool thread_start(struct fetch_thread *t, struct fetcher *f, struct err *err) {
+    t->fetcher = f;
+    t->multi = curl_multi_init();
+    assert(t->multi != NULL);
+    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+    curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    pthread_mutex_init(&t->lock, NULL);
+    t->queue_end = &t->queue;
+    if (pthread_create(&t->thread, NULL, run, t) == 0)
+        return true;
+    curl_multi_cleanup(t->multi);
+    pthread_mutex_destroy(&t->lock);
+    return err_set(err, "cannot start a fetch thread");
+}
+
+static void thread_stop(struct fetch_thread *t) {
+    pthread_mutex_lock(&t->lock);
+    t->stop = true;
+    pthread_mutex_unlock(&t->lock);
+    curl_multi_wakeup(t->multi);
+    pthread_join(t->thread, NULL);
+    take_messages(t); // What was posted while the thread ended.
+    curl_multi_cleanup(t->multi);
+    pthread_mutex_destroy(&t->lock);
+}
+
+// --- what is remembered of endpoints ---
+
+struct remembered {
+    int64_t until_ms;
+    struct err sentence;
+};
+
+static const struct remembered *recall(struct lru *table, const char *key, int64_t now_ms) {
+    const struct remembered *r = lru_peek(table, key, strlen(key));
+    return r != NULL && r->until_ms > now_ms ? r : NULL;
+}
+
+static void remember(struct lru *table, const char *key, int64_t until_ms, const char *sentence) {
+    struct remembered *r = mem_zalloc(1, sizeof(*r));
+    r->until_ms = until_ms;
+    err_set(&r->sentence, "%s", sentence);
+    lru_put(table, key, strlen(key), r, 0);
+}
+
+bool fetcher_rests(struct fetcher *f, const char *base, int64_t now_ms) {
+    pthread_mutex_lock(&f->lock);
+    bool rests = recall(f->resting, base, now_ms) != NULL;
+    pthread_mutex_unlock(&f->lock);
+    return rests;
+}
+
+void fetcher_rest(struct fetcher *f, const char *base, int64_t now_ms) {
+    pthread_mutex_lock(&f->lock);
+    remember(f->resting, base, now_ms + FETCH_ENDPOINT_REST_S * 1000, "");
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fetcher_revive(struct fetcher *f, const char *base) {
+    pthread_mutex_lock(&f->lock);
+    lru_remove(f->resting, base, strlen(base));
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
+                      const char *sentence) {
+    char *key = mem_printf("%s\n%s\n%s", registry, upstream, digest);
+    pthread_mutex_lock(&f->lock);
+    remember(f->mismatched, key, fetch_now_ms() + FETCH_MISMATCH_S * 1000, sentence);
+    pthread_mutex_unlock(&f->lock);
+    free(key);
+}
+
+bool fetcher_is_mismatched(struct fetcher *f, const char *registry, const char *host, const char *digest,
+                           int64_t now_ms, struct err *err) {
+    char *key = mem_printf("%s\n%s\n%s", registry, host, digest);
+    pthread_mutex_lock(&f->lock);
+    const struct remembered *r = recall(f->mismatched, key, now_ms);
+    if (r != NULL)
+        *err = r->sentence;
+    pthread_mutex_unlock(&f->lock);
+    free(key);
+    return r != NULL;
+}
+
+// --- the fetcher ---
+
+struct fetcher *fetcher_new(unsigned threads, struct err *err) {
+    struct fetcher *f = mem_zalloc(1, sizeof(*f));
+    assert(threads > 0 && threads <= FETCH_THREADS_MAX);
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    pthread_mutex_init(&f->lock, NULL);
+    f->auth = auth_new(FETCH_TOKENS_MAX);
+    f->resting = lru_new(ENDPOINTS_REMEMBERED, 0, free);
+    f->mismatched = lru_new(FETCH_MISMATCHES_MAX, 0, free);
+    f->threads = mem_zalloc(threads, sizeof(*f->threads));
+    for (; f->thread_count < threads; f->thread_count++) {
+        if (!thread_start(&f->threads[f->thread_count], f, err)) {
+            fetcher_free(f);
+            return NULL;
+        }
+    }
+    return f;
+}
+
+void fetcher_free(struct fetcher *f) {
+    if (f == NULL)
+        return;
+    for (unsigned i = 0; i < f->thread_count; i++)
+        thread_stop(&f->threads[i]);
+    free(f->threads);
+    auth_free(f->auth);
+    lru_free(f->resting);
+    lru_free(f->mismatched);
+    pthread_mutex_destroy(&f->lock);
+    free(f);
+}
+
+static struct fetch_thread *least_loaded(struct fetcher *f) {
+    struct fetch_thread *best = &f->threads[0];
+    for (unsigned i = 1; i < f->thread_count; i++)
+        if (atomic_load(&f->threads[i].load) < atomic_load(&best->load))
+            best = &f->threads[i];
+    return best;
+}
+
+static void copy_spec(struct fetch *f, const struct fetch_spec *spec) {
+    f->spec = *spec;
+    f->spec.name = mem_strdup(spec->name);
+    f->spec.repository = mem_strdup(spec->repository);
+    f->spec.reference = mem_strdup(spec->reference);
+    f->spec.query = mem_strdup(spec->query);
+    f->spec.range = mem_strdup(spec->range);
+    f->spec.owner.ref(f->spec.owner.object);
+}
+
+struct fetch *fetch_start(struct fetcher *fetcher, const struct fetch_spec *spec,
+                          const struct fetch_callbacks *callbacks, void *ctx) {
+    struct fetch *f = mem_zalloc(1, sizeof(*f));
+    atomic_init(&f->refs, 1);
+    f->thread = least_loaded(fetcher);
+    f->callbacks = *callbacks;
+    f->ctx = ctx;
+    f->deadline_ms = fetch_now_ms() + spec->deadline_ms;
+    buf_init(&f->error_body, FETCH_ERROR_BODY_MAX);
+    copy_spec(f, spec);
+    atomic_fetch_add(&f->thread->load, 1);
+    fetch_post(f, fetch_message(MESSAGE_START, f));
+    return f;
+}
+
+void fetch_cancel(struct fetch *f) {
+    fetch_post(f, fetch_message(MESSAGE_CANCEL, f));
+}
+
+void fetch_resume(struct fetch *f) {
+    fetch_post(f, fetch_message(MESSAGE_RESUME, f));
+}
+
+void fetch_ref(struct fetch *f) {
+    atomic_fetch_add(&f->refs, 1);
+}
+
+static void wipe(char *secret) {
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
+static void endpoint_drop(struct endpoint *e) {
+    if (e == NULL)
+        return;
+    free(e->base);
+    free(e->path);
+    free(e);
+}
+
+void fetch_unref(struct fetch *f) {
+    if (f == NULL || atomic_fetch_sub(&f->refs, 1) != 1)
+        return;
+    assert(f->transfer == NULL);
+    f->spec.owner.unref(f->spec.owner.object);
+    free((char *)f->spec.name);
+    free((char *)f->spec.repository);
+    free((char *)f->spec.reference);
+    free((char *)f->spec.query);
+    free((char *)f->spec.range);
+    endpoint_drop(f->named);
+    free(f->url);
+    wipe(f->authorization);
+    free(f->auth_key);
+    free(f->head.location);
+    buf_deinit(&f->error_body);
+    free(f);
+}

@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One fetch: which endpoint is asked next, what its answer means, where it leads. Runs on the fetch's thread only.
+//
+// libcurl must not be re-entered from its callbacks, so the callbacks here only decide (`next`); acting on it waits
+// for the end of the transfer.
+
+#include "mirrors/upstream/fetch_thread.h"
+
+#include "mirrors/base/mem.h"
+#include "mirrors/upstream/token.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static void start_endpoint(struct fetch *f);
+static void start_transfer(struct fetch *f);
+
+static const struct endpoint *endpoint(const struct fetch *f) {
+    return f->endpoints[f->endpoint_at];
+}
+
+// --- the end ---
+
+static void finish(struct fetch *f, enum fetch_outcome outcome) {
+    struct fetch_thread *t = f->thread;
+    if (f->done)
+        return;
+    f->done = true;
+    f->result.outcome = outcome;
+    if (f->prev != NULL)
+        f->prev->next_active = f->next_active;
+    else
+        t->active = f->next_active;
+    if (f->next_active != NULL)
+        f->next_active->prev = f->prev;
+    if (f->auth_key != NULL)
+        auth_leave(t->fetcher->auth, f->auth_key, &f->waiter);
+    f->callbacks.done(f->ctx, &f->result);
+    atomic_fetch_sub(&t->load, 1);
+    fetch_unref(f);
+}
+
+static void fail(struct fetch *f, enum fetch_outcome outcome, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void fail(struct fetch *f, enum fetch_outcome outcome, const char *format, ...) {
+    char text[ERR_TEXT_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    err_set(&f->result.err, "%s", text);
+    finish(f, outcome);
+}
+
+void fetch_stop(struct fetch *f, enum fetch_outcome outcome, const char *sentence) {
+    if (f->transfer != NULL)
+        transfer_abort(f->transfer);
+    f->transfer = NULL;
+    fail(f, outcome, "%s", sentence);
+}
+
+// --- endpoints ---
+
+static struct endpoint *wildcard_endpoint(const struct fetch *f) {
+    struct endpoint *e = mem_zalloc(1, sizeof(*e));
+    e->base = mem_printf("https://%s", f->spec.name);
+    e->path = mem_strdup("");
+    e->ca = f->spec.registry->ca;
+    e->own_host = true;
+    hostport_parse(f->spec.name, strlen(f->spec.name), &e->at, NULL);
+    if (e->at.port == 0)
+        e->at.port = 443;
+    return e;
+}
+
+static bool usable(struct fetch *f, const struct endpoint *e, int64_t now_ms) {
+    char host[HOSTPORT_TEXT_MAX + 1];
+    hostport_format(&e->at, host);
+    return !fetcher_is_mismatched(f->thread->fetcher, f->spec.name, host, f->spec.reference, now_ms, &f->result.err);
+}
+
+static void add_endpoints(struct fetch *f, bool resting, int64_t now_ms) {
+    const struct registry *r = f->spec.registry;
+    for (size_t i = 0; i < r->endpoint_count && f->endpoint_count < FETCH_ENDPOINTS_MAX; i++) {
+        const struct endpoint *e = &r->endpoints[i];
+        if (fetcher_rests(f->thread->fetcher, e->base, now_ms) == resting && usable(f, e, now_ms))
+            f->endpoints[f->endpoint_count++] = e;
+    }
+}
+
+/// Those that failed a short while ago are asked last; never are none asked for that reason.
+static void order_endpoints(struct fetch *f) {
+    int64_t now = fetch_now_ms();
+    if (f->spec.registry->endpoint_count > 0) {
+        add_endpoints(f, false, now);
+        add_endpoints(f, true, now);
+        return;
+    }
+    f->named = wildcard_endpoint(f);
+    if (usable(f, f->named, now))
+        f->endpoints[f->endpoint_count++] = f->named;
+}
+
+static char *make_url(const struct fetch *f) {
+    static const char *const resources[] = {"manifests/", "blobs/", "tags/list", "referrers/"};
+    const struct endpoint *e = endpoint(f);
+    return mem_printf("%s/v2/%s%s%s/%s%s%s%s", e->base, e->path, e->path[0] != '\0' ? "/" : "", f->spec.repository,
+                      resources[f->spec.resource], f->spec.reference, f->spec.query != NULL ? "?" : "",
+                      f->spec.query != NULL ? f->spec.query : "");
+}
+
+static struct credential *credential_for(const struct fetch *f) {
+    const struct endpoint *e = endpoint(f);
+    if (e->credential != NULL)
+        return e->credential;
+    return e->own_host ? registry_credential(f->spec.registry, f->spec.repository) : NULL;
+}
+
+static void set_auth_key(struct fetch *f) {
+    const struct credential *c = credential_for(f);
+    struct auth *auth = f->thread->fetcher->auth;
+    if (f->auth_key != NULL)
+        auth_leave(auth, f->auth_key, &f->waiter);
+    f->token_round++;
+    free(f->auth_key);
+    f->auth_key =
+        mem_printf("%s\n%s/%s\n%s", endpoint(f)->base, endpoint(f)->path, f->spec.repository, c != NULL ? c->name : "");
+    f->result.credential = c != NULL ? c->name : NULL;
+}
+
+static void set_authorization(struct fetch *f, char *value) {
+    if (f->authorization != NULL)
+        explicit_bzero(f->authorization, strlen(f->authorization));
+    free(f->authorization);
+    f->authorization = value;
+}
+
+/// While other endpoints remain, one that hangs may not use up the whole deadline.
+static int64_t attempt_deadline(const struct fetch *f) {
+    int64_t now = fetch_now_ms(), left = f->deadline_ms - now;
+    if (f->endpoint_at + 1 >= f->endpoint_count || f->deadline_ms == INT64_MAX)
+        return f->deadline_ms;
+    return now + (left / 2 > f->spec.connect_timeout_ms ? left / 2 : (int64_t)f->spec.connect_timeout_ms);
+}
+
+static bool literal_refused(struct fetch *f) {
+    uint8_t addr[16];
+    return address_from_text(endpoint(f)->at.host, addr) && !address_permitted(f->spec.registry, addr, &f->result.err);
+}
+
+static void next_endpoint(struct fetch *f, enum fetch_outcome outcome) {
+    fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
+    if (++f->endpoint_at < f->endpoint_count)
+        start_endpoint(f);
+    else
+        finish(f, outcome);
+}
+
+static void start_endpoint(struct fetch *f) {
+    free(f->url);
+    f->url = make_url(f);
+    f->at_origin = true;
+    f->auth_fresh = false;
+    f->result.hop_count = 0;
+    f->result.status = 0;
+    f->attempt_deadline_ms = attempt_deadline(f);
+    hostport_format(&endpoint(f)->at, f->result.upstream);
+    if (literal_refused(f)) {
+        snprintf(f->result.host, sizeof(f->result.host), "%s", f->result.upstream);
+        next_endpoint(f, FETCH_ADDRESS);
+        return;
+    }
+    set_auth_key(f);
+    set_authorization(f, auth_get(f->thread->fetcher->auth, f->auth_key, fetch_now_ms()));
+    start_transfer(f);
+}
+
+static void token_woken(struct auth_waiter *w, const char *value, const void *failure);
+
+void fetch_begin(struct fetch *f) {
+    struct fetch_thread *t = f->thread;
+    f->next_active = t->active;
+    if (t->active != NULL)
+        t->active->prev = f;
+    t->active = f;
+    f->waiter.wake = token_woken;
+    order_endpoints(f);
+    if (f->endpoint_count == 0)
+        finish(f, FETCH_MISMATCH);
+    else
+        start_endpoint(f);
+}
+
+// --- what an answer means ---
+
+static bool encoded(const struct transfer_head *h) {
+    return h->content_encoding[0] != '\0' && strcasecmp(h->content_encoding, "identity") != 0;
+}
+
+static bool redirects(int status) {
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static enum fetch_next judge_status(const struct fetch *f, const struct transfer_head *h) {
+    if (redirects(h->status))
+        return NEXT_REDIRECT;
+    if (f->at_origin && !f->auth_fresh && (h->status == 401 || (h->status == 403 && f->authorization != NULL)))
+        return NEXT_AUTH;
+    if ((h->status == 200 || (h->status == 206 && f->spec.range != NULL)) && !encoded(h))
+        return NEXT_CONTENT;
+    return NEXT_ERROR;
+}
+
+static enum transfer_flow on_head(void *ctx, const struct transfer_head *h) {
+    struct fetch *f = ctx;
+    free(f->head.location);
+    f->head = *h;
+    f->head.location = mem_strdup(h->location);
+    f->result.status = h->status;
+    f->next = judge_status(f, h);
+    if (f->next != NEXT_CONTENT)
+        return TRANSFER_CONTINUE;
+    f->head_delivered = true;
+    fetcher_revive(f->thread->fetcher, endpoint(f)->base);
+    if (!f->spec.whole)
+        f->deadline_ms = f->attempt_deadline_ms = INT64_MAX;
+    return f->callbacks.head(f->ctx, &f->head, &f->result);
+}
+
+static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
+    struct fetch *f = ctx;
+    if (f->next == NEXT_CONTENT)
+        return f->callbacks.body(f->ctx, data, len);
+    // Read off, so that the connection can be used again; but not for ever.
+    return buf_add(&f->error_body, data, len) ? TRANSFER_CONTINUE : TRANSFER_STOP;
+}
+
+static void finish_error(struct fetch *f) {
+    int status = f->head.status;
+    const char *name = f->spec.name;
+    struct fetch_result *r = &f->result;
+    token_error_message(f->error_body.data != NULL ? f->error_body.data : "", f->error_body.len, r->message,
+                        sizeof(r->message), r->code);
+    if (encoded(&f->head) && (status == 200 || status == 206))
+        fail(f, FETCH_ENCODED, "%s sent its answer with Content-Encoding, although identity was asked for", name);
+    else if (status == 404 || status == 410)
+        fail(f, FETCH_NOT_FOUND, "%s does not have it", name);
+    else if (status == 416)
+        fail(f, FETCH_RANGE, "%s cannot satisfy this range", name);
+    else if (status == 429) {
+        snprintf(r->retry_after, sizeof(r->retry_after), "%s", f->head.retry_after);
+        fail(f, FETCH_LIMITED, "%s limits the rate of pulls%s%s", name, r->message[0] != '\0' ? ": " : "", r->message);
+    } else if (f->at_origin && (status == 401 || status == 403))
+        fail(f, r->credential != NULL ? FETCH_CREDENTIAL : FETCH_REFUSED, "%s refused: %s", name,
+             r->message[0] != '\0' ? r->message
+             : status == 401       ? "authentication required"
+                                   : "access denied");
+    else if (status >= 500 && f->endpoint_at + 1 < f->endpoint_count)
+        next_endpoint(f, FETCH_STATUS);
+    else {
+        if (status >= 500)
+            fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
+        fail(f, FETCH_STATUS, "%s answered with status %d%s%s", f->result.upstream, status,
+             r->message[0] != '\0' ? ": " : "", r->message);
+    }
+}
+
+// --- redirects ---
+
+static void refuse_target(struct fetch *f, enum target_verdict verdict, bool realm) {
+    if (verdict == TARGET_HOST)
+        finish(f, realm ? FETCH_REALM_HOST : FETCH_REDIRECT_HOST);
+    else if (verdict == TARGET_ADDRESS)
+        finish(f, FETCH_ADDRESS);
+    else
+        finish(f, realm ? FETCH_REALM_HOST : FETCH_REDIRECT);
+}
+
+/// Ask the rules about a redirect or realm; in monitor mode an unlisted host is let pass and told.
+static bool target_ok(struct fetch *f, enum target_kind kind, const char *location, struct target *target) {
+    enum target_verdict v = target_judge(f->spec.registry, endpoint(f), kind, f->url, location, target, &f->result.err);
+    if (v != TARGET_OK)
+        hostport_format(&target->at, f->result.host);
+    if (v == TARGET_HOST && f->spec.monitor && target->unlisted) {
+        snprintf(f->result.unlisted_host, sizeof(f->result.unlisted_host), "%s", f->result.host);
+        f->result.unlisted_realm = kind == TARGET_REALM;
+        return true;
+    }
+    if (v == TARGET_OK)
+        return true;
+    refuse_target(f, v, kind == TARGET_REALM);
+    return false;
+}
+
+static void follow_redirect(struct fetch *f) {
+    struct target target;
+    if (f->head.location == NULL) {
+        fail(f, FETCH_REDIRECT, "%s answered with status %d and no Location", f->result.upstream, f->head.status);
+        return;
+    }
+    if (f->result.hop_count >= REDIRECT_HOPS_MAX) {
+        fail(f, FETCH_REDIRECT, "%s redirected more than %d times", f->spec.name, REDIRECT_HOPS_MAX);
+        return;
+    }
+    if (target_ok(f, TARGET_REDIRECT, f->head.location, &target)) {
+        hostport_format(&target.at, f->result.hops[f->result.hop_count++]);
+        f->at_origin = f->at_origin && target.same_origin;
+        free(f->url);
+        f->url = target.url;
+        target.url = NULL;
+        start_transfer(f);
+    }
+    target_deinit(&target);
+}
+
+// --- authentication ---
+
+static void use_value(struct fetch *f, char *value) {
+    f->auth_fresh = true;
+    set_authorization(f, value);
+    start_transfer(f);
+}
+
+static void use_basic(struct fetch *f, struct credential *c) {
+    char *password = c != NULL && credential_load(c, true, NULL) ? credential_password(c) : NULL;
+    if (password == NULL) {
+        finish_error(f);
+        return;
+    }
+    char *value = token_basic(c->username, password);
+    explicit_bzero(password, strlen(password));
+    free(password);
+    if (f->authorization != NULL && strcmp(f->authorization, value) == 0) {
+        explicit_bzero(value, strlen(value));
+        free(value);
+        finish_error(f);
+        return;
+    }
+    auth_put(f->thread->fetcher->auth, f->auth_key, value, INT64_MAX);
+    use_value(f, value);
+}
+
+static void use_bearer(struct fetch *f, const struct challenge *c) {
+    struct target realm;
+    char *value = NULL;
+    if (target_ok(f, TARGET_REALM, c->realm, &realm)) {
+        // An unlisted realm (monitor mode) is asked without credentials.
+        struct credential *credential = f->result.unlisted_host[0] == '\0' ? credential_for(f) : NULL;
+        switch (
+            auth_begin(f->thread->fetcher->auth, f->auth_key, f->authorization, fetch_now_ms(), &f->waiter, &value)) {
+        case AUTH_USE:
+            use_value(f, value);
+            break;
+        case AUTH_ASK:
+            token_request_start(f, c, realm.url, credential);
+            break;
+        case AUTH_WAIT:
+            break;
+        case AUTH_FULL:
+            fail(f, FETCH_STATUS, "too many requests wait for a token of %s", f->spec.name);
+            break;
+        }
+    }
+    target_deinit(&realm);
+}
+
+static void authenticate(struct fetch *f) {
+    if (f->head.status == 403) { // A cached value that no longer suffices; without it comes the challenge.
+        auth_forget(f->thread->fetcher->auth, f->auth_key, f->authorization);
+        set_authorization(f, NULL);
+        start_transfer(f);
+        return;
+    }
+    const struct challenge *c = challenge_choose(&f->head.challenges);
+    if (c == NULL)
+        finish_error(f);
+    else if (c->scheme == CHALLENGE_BEARER)
+        use_bearer(f, c);
+    else
+        use_basic(f, credential_for(f));
+}
+
+static struct fetch *of_waiter(struct auth_waiter *w) {
+    return (struct fetch *)(void *)((char *)w - offsetof(struct fetch, waiter));
+}
+
+/// On whichever thread the token arrived: hand it over to the fetch's own.
+static void token_woken(struct auth_waiter *w, const char *value, const void *failure) {
+    struct fetch *f = of_waiter(w);
+    struct message *m = fetch_message(MESSAGE_TOKEN, f);
+    m->round = f->token_round; // Changes only after auth_leave(), so not while we are called.
+    m->value = mem_strdup(value);
+    if (failure != NULL) {
+        m->failure = mem_alloc(sizeof(*m->failure));
+        memcpy(m->failure, failure, sizeof(*m->failure));
+    }
+    fetch_post(f, m);
+}
+
+void fetch_token_arrived(struct fetch *f, unsigned round, const char *value, const struct fetch_result *failure) {
+    if (round != f->token_round || f->transfer != NULL)
+        return; // For an endpoint that was given up meanwhile.
+    if (value != NULL) {
+        use_value(f, mem_strdup(value));
+        return;
+    }
+    struct fetch_result *r = &f->result;
+    r->status = failure->status;
+    r->err = failure->err;
+    memcpy(r->message, failure->message, sizeof(r->message));
+    memcpy(r->code, failure->code, sizeof(r->code));
+    memcpy(r->host, failure->host, sizeof(r->host));
+    memcpy(r->retry_after, failure->retry_after, sizeof(r->retry_after));
+    finish(f, failure->outcome);
+}
+
+// --- one transfer ---
+
+static void ended_early(struct fetch *f, enum transfer_end end, const char *why) {
+    struct fetch_result *r = &f->result;
+    bool at_endpoint = r->hop_count == 0;
+    const char *host = at_endpoint ? r->upstream : r->hops[r->hop_count - 1];
+    if (end == TRANSFER_ADDRESS) {
+        snprintf(r->host, sizeof(r->host), "%s", host);
+        err_set(&r->err, "%s", why);
+        next_endpoint(f, FETCH_ADDRESS);
+    } else if (end == TRANSFER_CONNECT) {
+        err_set(&r->err, "%s could not be reached at %s: %s", f->spec.name, host, why);
+        next_endpoint(f, FETCH_UNREACHABLE);
+    } else {
+        err_set(&r->err, "%s gave no usable answer at %s: %s", f->spec.name, host, why);
+        next_endpoint(f, FETCH_BROKEN);
+    }
+}
+
+static void content_ended(struct fetch *f, enum transfer_end end, const char *why) {
+    if (end == TRANSFER_COMPLETE)
+        finish(f, FETCH_OK);
+    else if (end == TRANSFER_STOPPED)
+        fail(f, FETCH_CANCELLED, "no longer wanted");
+    else
+        fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", f->result.upstream, why);
+}
+
+static void on_done(void *ctx, enum transfer_end end, const char *why) {
+    struct fetch *f = ctx;
+    f->transfer = NULL;
+    bool answered = f->head.status != 0;
+    // A stop while an error's body was read off is our own; its head has said enough.
+    if (!answered)
+        ended_early(f, end, why);
+    else if (f->next == NEXT_CONTENT)
+        content_ended(f, end, why);
+    else if (f->next == NEXT_REDIRECT)
+        follow_redirect(f);
+    else if (f->next == NEXT_AUTH)
+        authenticate(f);
+    else
+        finish_error(f);
+}
+
+static void start_transfer(struct fetch *f) {
+    static const struct transfer_callbacks callbacks = {on_head, on_body, on_done};
+    const struct endpoint *e = endpoint(f);
+    struct transfer_spec spec = {
+        .url = f->url,
+        .registry = f->spec.registry,
+        .ca = e->ca,
+        .head = f->spec.head,
+        .authorization = f->at_origin ? f->authorization : NULL,
+        .accept = f->spec.resource == FETCH_MANIFEST ? document_accept : NULL,
+        .range = f->spec.range,
+        .public_only = f->result.unlisted_host[0] != '\0' && f->result.hop_count > 0,
+        .connect_timeout_ms = f->spec.connect_timeout_ms,
+    };
+    buf_clear(&f->error_body);
+    f->error_body.overflow = false;
+    free(f->head.location);
+    memset(&f->head, 0, sizeof(f->head));
+    f->transfer = transfer_start(f->thread->multi, &spec, &callbacks, f);
+}
+
+void fetch_check_deadline(struct fetch *f, int64_t now_ms) {
+    if (now_ms < f->attempt_deadline_ms && now_ms < f->deadline_ms)
+        return;
+    bool others = f->endpoint_at + 1 < f->endpoint_count && !f->head_delivered && now_ms < f->deadline_ms;
+    err_set(&f->result.err, "%s did not answer in time (%s)", f->spec.name, f->result.upstream);
+    if (f->transfer != NULL)
+        transfer_abort(f->transfer);
+    f->transfer = NULL;
+    if (others) {
+        next_endpoint(f, FETCH_TIMEOUT);
+        return;
+    }
+    fetcher_rest(f->thread->fetcher, endpoint(f)->base, now_ms);
+    finish(f, FETCH_TIMEOUT);
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One HTTP exchange with one upstream host. Everything here runs on the fetch thread that owns the
+// multi handle; libcurl calls back into it from curl_multi_perform() and curl_easy_pause().
+
+#include "mirrors/upstream/transfer.h"
+
+#include "mirrors/base/mem.h"
+#include "mirrors/upstream/proxy.h"
+#include "mirrors/upstream/target.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { CA_CACHE_SECONDS = 60 }; ///< A replaced CA file is believed after so long, at the latest.
+
+static const char system_trust_dir[] = "/etc/ssl/certs";
+
+struct transfer {
+    CURLM *multi;
+    CURL *easy;
+    struct curl_slist *headers;
+    const struct registry *registry;
+    struct transfer_callbacks callbacks;
+    void *ctx;
+    struct transfer_head head;
+    size_t head_bytes, head_lines;
+    bool proxied; ///< The connection's far end is the site's proxy: the address rules are its business.
+    bool public_only;
+    bool head_done; ///< The final head was delivered.
+    bool stopped;   ///< A callback said stop.
+    int addresses_tried, addresses_refused;
+    struct err why; ///< The first refusal or broken bound, "" without.
+    char error[CURL_ERROR_SIZE];
+};
+
+// --- the address rules ---
+
+static bool address_ok(struct transfer *t, const uint8_t addr[16]) {
+    struct err err;
+    struct registry bare = *t->registry;
+    if (t->public_only)
+        bare.private_address_count = 0;
+    if (t->proxied || address_permitted(&bare, addr, &err))
+        return true;
+    if (t->why.text[0] == '\0')
+        t->why = err;
+    return false;
+}
+
+static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
+    struct transfer *t = ctx;
+    uint8_t addr[16];
+    t->addresses_tried++;
+    if (purpose != CURLSOCKTYPE_IPCXN || !address_from_sockaddr(&address->addr, addr) || !address_ok(t, addr)) {
+        t->addresses_refused++;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/// Called for every request, on reused connections too, which the socket callback never sees.
+static int on_before_request(void *ctx, char *primary_ip, char *local_ip, int primary_port, int local_port) {
+    struct transfer *t = ctx;
+    uint8_t addr[16];
+    if (address_from_text(primary_ip, addr) && address_ok(t, addr))
+        return CURL_PREREQFUNC_OK;
+    if (t->proxied)
+        return CURL_PREREQFUNC_OK;
+    t->addresses_tried = t->addresses_refused = 1;
+    return CURL_PREREQFUNC_ABORT;
+}
+
+// --- the head ---
+
+static void head_reset(struct transfer_head *head) {
+    free(head->location);
+    memset(head, 0, sizeof(*head));
+    head->length = -1;
+}
+
+static void keep(char *out, size_t size, const char *value, size_t len) {
+    if (len < size) {
+        memcpy(out, value, len);
+        out[len] = '\0';
+    }
+}
+
+static bool named(const char *line, size_t name_len, const char *name) {
+    return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
+}
+
+static void head_field(struct transfer_head *h, const char *line, size_t name_len, const char *value, size_t len) {
+    if (named(line, name_len, "content-type"))
+        keep(h->content_type, sizeof(h->content_type), value, len);
+    else if (named(line, name_len, "docker-content-digest"))
+        keep(h->digest, sizeof(h->digest), value, len);
+    else if (named(line, name_len, "content-range"))
+        keep(h->content_range, sizeof(h->content_range), value, len);
+    else if (named(line, name_len, "content-encoding"))
+        keep(h->content_encoding, sizeof(h->content_encoding), value, len);
+    else if (named(line, name_len, "retry-after"))
+        keep(h->retry_after, sizeof(h->retry_after), value, len);
+    else if (named(line, name_len, "oci-filters-applied"))
+        keep(h->filters_applied, sizeof(h->filters_applied), value, len);
+    else if (named(line, name_len, "link"))
+        keep(h->link, sizeof(h->link), value, len);
+    else if (named(line, name_len, "www-authenticate"))
+        challenge_parse(value, len, &h->challenges);
+    else if (named(line, name_len, "location") && h->location == NULL && len <= TARGET_URL_MAX)
+        h->location = mem_strndup(value, len);
+}
+
+static void head_line(struct transfer_head *h, const char *line, size_t len) {
+    const char *colon = memchr(line, ':', len);
+    if (colon == NULL)
+        return;
+    const char *value = colon + 1, *end = line + len;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    head_field(h, line, (size_t)(colon - line), value, (size_t)(end - value));
+}
+
+/// The blank line after the header lines: is this the final head, and what does the owner make of it?
+static bool head_end(struct transfer *t) {
+    long status = 0;
+    curl_off_t length = -1;
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200)
+        return true;
+    curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    t->head.status = (int)status;
+    t->head.length = length;
+    t->head_done = true;
+    if (t->callbacks.head(t->ctx, &t->head) == TRANSFER_CONTINUE)
+        return true;
+    t->stopped = true;
+    return false;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *ctx) {
+    struct transfer *t = ctx;
+    size_t len = size * count, all = len;
+    t->head_bytes += len;
+    if (t->head_done) // Trailers: read off, never used.
+        return t->head_bytes <= 2 * (size_t)TRANSFER_HEAD_BYTES_MAX ? all : 0;
+    if (t->head_bytes > TRANSFER_HEAD_BYTES_MAX || ++t->head_lines > TRANSFER_HEAD_LINES_MAX) {
+        err_set(&t->why, "its answer's head is over %d bytes or %d lines", TRANSFER_HEAD_BYTES_MAX,
+                TRANSFER_HEAD_LINES_MAX);
+        return 0;
+    }
+    while (len > 0 && (data[len - 1] == '\r' || data[len - 1] == '\n'))
+        len--;
+    if (len == 0)
+        return head_end(t) ? all : 0;
+    if (len > 5 && strncmp(data, "HTTP/", 5) == 0)
+        head_reset(&t->head);
+    else
+        head_line(&t->head, data, len);
+    return all;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *ctx) {
+    struct transfer *t = ctx;
+    size_t len = size * count;
+    switch (t->callbacks.body(t->ctx, data, len)) {
+    case TRANSFER_CONTINUE:
+        return len;
+    case TRANSFER_PAUSE:
+        return CURL_WRITEFUNC_PAUSE;
+    case TRANSFER_STOP:
+        break;
+    }
+    t->stopped = true;
+    return len + 1; // Anything but `len` ends the transfer.
+}
+
+// --- set-up and end ---
+
+static bool host_of(const char *url, char *out, size_t size) {
+    CURLU *u = curl_url();
+    char *host = NULL;
+    bool ok =
+        curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK;
+    if (ok) {
+        const char *p = host[0] == '[' ? host + 1 : host;
+        size_t len = strcspn(p, "]");
+        ok = len < size;
+        if (ok)
+            keep(out, size, p, len);
+    }
+    curl_free(host);
+    curl_url_cleanup(u);
+    return ok;
+}
+
+static void add_header(struct transfer *t, const char *name, const char *value) {
+    char *line = mem_printf("%s: %s", name, value);
+    struct curl_slist *list = curl_slist_append(t->headers, line);
+    assert(list != NULL);
+    t->headers = list;
+    explicit_bzero(line, strlen(line)); // It may have been an Authorization.
+    free(line);
+}
+
+static void set_headers(struct transfer *t, const struct transfer_spec *spec) {
+    add_header(t, "Accept", spec->accept != NULL ? spec->accept : "*/*");
+    add_header(t, "Accept-Encoding", "identity");
+    if (spec->authorization != NULL)
+        add_header(t, "Authorization", spec->authorization);
+    if (spec->range != NULL)
+        add_header(t, "Range", spec->range);
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+}
+
+static void set_proxy(struct transfer *t, const char *url) {
+    char host[HOST_MAX + 1] = "";
+    t->proxied =
+        t->registry->proxy != NULL && host_of(url, host, sizeof(host)) && proxy_applies(t->registry->no_proxy, host);
+    // "" overrides the environment: whether a proxy is used is the configuration's word alone.
+    curl_easy_setopt(t->easy, CURLOPT_PROXY, t->proxied ? t->registry->proxy : "");
+    curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "");
+}
+
+static void set_trust(struct transfer *t, const char *ca) {
+    // libcurl keeps connections with different CAINFO apart. A site's own file stands beside the
+    // system's folder; without one the system's default is used, whose parsed form libcurl caches.
+    if (ca != NULL) {
+        curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca);
+        curl_easy_setopt(t->easy, CURLOPT_CAPATH, system_trust_dir);
+    }
+    curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, (long)CA_CACHE_SECONDS);
+}
+
+static void set_options(struct transfer *t, const struct transfer_spec *spec) {
+    CURL *e = t->easy;
+    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(e, CURLOPT_URL, spec->url);
+    curl_easy_setopt(e, CURLOPT_NOBODY, spec->head ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "pullgate/" PULLGATE_VERSION);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_timeout_ms);
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (long)TRANSFER_STALL_SECONDS);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, (long)TRANSFER_RECEIVE_BUFFER);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->error);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_before_request);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
+}
+
+struct transfer *transfer_start(CURLM *multi, const struct transfer_spec *spec,
+                                const struct transfer_callbacks *callbacks, void *ctx) {
+    struct transfer *t = mem_zalloc(1, sizeof(*t));
+    t->multi = multi;
+    t->easy = curl_easy_init();
+    assert(t->easy != NULL);
+    t->registry = spec->registry;
+    t->public_only = spec->public_only;
+    t->callbacks = *callbacks;
+    t->ctx = ctx;
+    t->head.length = -1;
+    set_options(t, spec);
+    set_headers(t, spec);
+    set_proxy(t, spec->url);
+    set_trust(t, spec->ca);
+    curl_multi_add_handle(multi, t->easy);
+    return t;
+}
+
+static void transfer_free(struct transfer *t) {
+    curl_multi_remove_handle(t->multi, t->easy);
+    curl_easy_cleanup(t->easy);
+    curl_slist_free_all(t->headers);
+    free(t->head.location);
+    free(t);
+}
+
+void transfer_abort(struct transfer *t) {
+    transfer_free(t);
+}
+
+void transfer_resume(struct transfer *t) {
+    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+}
+
+static enum transfer_end classify(const struct transfer *t, CURLcode code) {
+    if (code == CURLE_OK)
+        return t->head_done ? TRANSFER_COMPLETE : TRANSFER_BROKEN;
+    if (t->stopped)
+        return TRANSFER_STOPPED;
+    if (t->addresses_refused > 0 && t->addresses_refused == t->addresses_tried)
+        return TRANSFER_ADDRESS;
+    curl_off_t pretransfer = 0;
+    curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+    return pretransfer == 0 ? TRANSFER_CONNECT : TRANSFER_BROKEN;
+}
+
+void transfer_finished(CURL *easy, CURLcode code) {
+    char *private = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
+    struct transfer *t = (struct transfer *)(void *)private;
+    enum transfer_end end = classify(t, code);
+    const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
+    if (t->why.text[0] != '\0' && end != TRANSFER_CONNECT)
+        why = t->why.text;
+    t->callbacks.done(t->ctx, end, why);
+    transfer_free(t);
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Allowed images: every client pulls and runs them through the gateway, and only through the gateway."""
+
+import pytest
+
+from bed import clients as kinds
+from bed.images import GREETING, image, multi_arch, unique
+from bed.stories import past_the_gateway
+
+IMAGES = {"docker": lambda: image(), "oci-index": lambda: multi_arch(), "docker-list": lambda: multi_arch(oci=False)}
+
+
+@pytest.mark.parametrize("what", IMAGES)
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_an_allowed_image_of_docker_hub_is_pulled_and_run(kind, what, site, hub, clients):
+    pushed = hub.push(f"library/{unique('ok')}", "1", IMAGES[what]())
+    client, hub_mark, mark = clients(kind), hub.mark(), site.mark()
+
+    seen = client.run(pushed.by_tag) if client.can_run else client.pull(pushed.by_tag)
+    output = seen.must_work()
+    assert not client.can_run or GREETING in output
+
+    line = site.line(mark, repository=pushed.repository, decision="allow", reference=pushed.tag)
+    assert (line["registry"], line["rule"], line["route"], line["status"]) == ("docker.io", "open", client.route, 200)
+    assert line["digest"] == pushed.digest
+    layer = (pushed.document.children or [pushed.document])[0].value["layers"][-1]["digest"]
+    blob = site.line(mark, repository=pushed.repository, reference=layer)
+    assert (blob["decision"], blob["upstream"]) == ("allow", "production.cloudfront.docker.com")
+    assert not past_the_gateway(hub.since(hub_mark, pushed.repository))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, client in kinds.KINDS.items() if "default" in kind or "server" in kind or "prefix" in kind or "remap" in kind])
+def test_an_allowed_image_of_ghcr_is_pulled_and_run(kind, bed, site, clients):
+    pushed = bed.ghcr.push(f"org/{unique('ok')}", "1", multi_arch())
+    client, ghcr_mark, mark = clients(kind), bed.ghcr.mark(), site.mark()
+    assert "ghcr.io" in client.registries
+
+    seen = client.run(pushed.by_tag) if client.can_run else client.pull(pushed.by_tag)
+    seen.must_work()
+
+    line = site.line(mark, repository=pushed.repository, decision="allow", reference="1")
+    assert (line["registry"], line["digest"]) == ("ghcr.io", pushed.digest)
+    asked = [request for request in bed.ghcr.since(ghcr_mark) if pushed.repository in request.path]
+    assert asked and not past_the_gateway(asked)
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_an_allowed_image_is_pulled_by_digest(kind, site, hub, clients):
+    pushed = hub.push(f"library/{unique('ok')}", "1", image(oci=True))
+    mark = hub.mark()
+    clients(kind).pull(pushed.by_digest).must_work()
+    assert not past_the_gateway(hub.since(mark, pushed.repository))
+
+
+def test_docker_pulls_by_the_gateways_own_name(bed, site, clients):
+    # No mirror is involved: this is how a registry that docker has no mirror setting for is reached.
+    pushed = bed.ghcr.push(f"org/{unique('ok')}", "1", image())
+    clients("docker-pull").docker("pull", f"mirror.test/{pushed.by_tag}").must_work()
+
+
+def test_what_docker_hub_does_not_have_is_not_found(site, hub, clients):
+    missing = f"docker.io/library/{unique('ok')}:1"
+    assert "not found" in clients("containerd-server").pull(missing).must_fail()
+    assert "not found" in clients("docker-pull").docker("pull", f"mirror.test/{missing}").must_fail()
+
+
+def test_one_token_serves_a_whole_pull(bed, site, hub, clients):
+    pushed = hub.push(f"library/{unique('ok')}", "1", multi_arch())
+    mark, blobs = hub.tokens.mark(), hub.blobs.mark()
+    clients("containerd").pull(pushed.by_tag).must_work()
+    assert len([r for r in hub.tokens.since(mark) if pushed.repository in r.query_string.replace("%2F", "/")]) == 1
+    at_cdn = [r for r in hub.blobs.since(blobs) if "X-Amz-Signature" in r.query]
+    assert at_cdn and not [r for r in at_cdn if "Authorization" in r.headers], "the token stays with the registry"

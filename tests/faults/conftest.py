@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One gateway and one scripted upstream for the whole run.
+
+Each test uses repositories of its own name, so that nothing the gateway remembers (links, mismatches, tokens) leads
+from one test to the next; where an endpoint's health matters the test has a registry of its own. After each test the
+gateway must still answer; after the last it must end with status 0 and without a sanitizer's report.
+"""
+
+import itertools
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from bed import FAR, MANNERS, certificate, configuration, tls_context
+from gateway import BINARY, Gateway, SANITIZER
+from upstream import Manner, Upstream
+
+
+@pytest.fixture(scope="session")
+def bed(tmp_path_factory):
+    """Certificates and the upstreams."""
+    directory = tmp_path_factory.mktemp("faults")
+    ca = certificate(directory, "ca", None)
+    names = ",".join([f"IP:{address}" for address in MANNERS] + ["DNS:localhost"])
+    stranger = certificate(directory, "stranger", None)
+    bed = SimpleNamespace(directory=directory, ca=ca[0])
+    bed.tls = Upstream(MANNERS, tls_context(certificate(directory, "server", names, ca)))
+    bed.plain = Upstream({FAR: Manner.NORMAL})
+    bed.foreign = Upstream({FAR: Manner.NORMAL}, tls_context(certificate(directory, "foreign", names, stranger)))
+    bed.misnamed = Upstream({FAR: Manner.NORMAL},
+                            tls_context(certificate(directory, "misnamed", "DNS:elsewhere.test", ca)))
+    bed.canary = Upstream({FAR: Manner.NORMAL, "127.0.0.99": Manner.NORMAL})  # must never be connected to
+    yield bed
+    for server in (bed.tls, bed.plain, bed.foreign, bed.misnamed, bed.canary):
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(bed):
+    if not BINARY.exists():
+        pytest.exit(f"no gateway at {BINARY}: build it, or name one with PULLGATE", returncode=2)
+    gateway = Gateway(bed.directory / "gateway", configuration(bed))
+    yield gateway
+    status = gateway.stop()
+    assert status == 0, gateway.output()
+
+
+@pytest.fixture
+def own_gateway(bed):
+    """A maker of further gateways, for limits of their own or to be stopped by the test."""
+    made = []
+
+    def make(**limits):
+        made.append(Gateway(bed.directory / f"own-{next(_numbers)}", configuration(bed, **limits)))
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        assert gateway.stop() == 0, gateway.output()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def up(bed):
+    return bed.tls
+
+
+@pytest.fixture
+def repo(request):
+    """A repository that no other test uses."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:60].strip("-")
+    return f"t{next(_numbers)}/{words}"
+
+
+@pytest.fixture(autouse=True)
+def still_there(request, gateway):
+    """Whatever a test did, the gateway goes on answering and reported nothing."""
+    yield
+    assert gateway.process.poll() is None, f"the gateway ended: {gateway.output()}"
+    assert gateway.ask("/v2/").status == 200
+    assert not SANITIZER.search(gateway.stderr_path.read_text(errors="replace")), gateway.output()

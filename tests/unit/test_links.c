@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Links: what an allowed tag leads to, through indexes, manifests and subjects, and that nobody can make the walk long.
+
+#include "mirrors/content/links.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define R "docker.io", "acme/app"
+
+struct text {
+    char s[DIGEST_TEXT_MAX + 1];
+};
+
+static struct text text_of(unsigned n) {
+    struct text t;
+    snprintf(t.s, sizeof t.s, "sha256:%064x", n);
+    return t;
+}
+
+// The digest with this number, for the length of a statement.
+#define dig(n) (text_of(n).s)
+
+static void read_document(struct links *l, unsigned n, enum document_kind kind, enum descriptor_role role,
+                          unsigned first, size_t count, const char *subject) {
+    struct document d = {.kind = kind, .count = count, .descriptors = calloc(count + 1, sizeof(struct descriptor))};
+    for (size_t i = 0; i < count; i++) {
+        d.descriptors[i].role = role;
+        snprintf(d.descriptors[i].digest, sizeof d.descriptors[i].digest, "%s", dig(first + (unsigned)i));
+    }
+    snprintf(d.subject, sizeof d.subject, "%s", subject == NULL ? "" : subject);
+    links_document(l, R, dig(n), &d);
+    free(d.descriptors);
+}
+
+static void read_index(struct links *l, unsigned n, unsigned first, size_t count) {
+    read_document(l, n, DOCUMENT_INDEX, ROLE_MANIFEST, first, count, NULL);
+}
+
+static void read_manifest(struct links *l, unsigned n, unsigned first, size_t count) {
+    read_document(l, n, DOCUMENT_MANIFEST, ROLE_LAYER, first, count, NULL);
+}
+
+struct allowed {
+    const char *prefix;
+    size_t asked;
+};
+
+static bool by_prefix(void *ctx, const char *tag) {
+    struct allowed *a = ctx;
+    a->asked++;
+    return strncmp(tag, a->prefix, strlen(a->prefix)) == 0;
+}
+
+static bool reach(struct links *l, unsigned n, const char *prefix) {
+    struct allowed a = {.prefix = prefix};
+    return links_reach(l, R, dig(n), by_prefix, &a, NULL);
+}
+
+// The tag v1 leads to index 1 with manifests 10 and 11, these to layers 100.. and 200..; the tag dev to manifest 20.
+static struct links *multi_arch(void) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    read_index(l, 1, 10, 2);
+    read_manifest(l, 10, 100, 3);
+    read_manifest(l, 11, 200, 3);
+    links_tag(l, R, "dev", dig(20));
+    read_manifest(l, 20, 300, 2);
+    read_document(l, 30, DOCUMENT_MANIFEST, ROLE_LAYER, 400, 1, dig(10));
+    read_manifest(l, 40, 100, 1);
+    return l;
+}
+
+Test(links, reach) {
+    static const struct {
+        unsigned digest;
+        const char *prefix;
+        bool found;
+        const char *why;
+    } rows[] = {
+        {1, "v", true, "the digest of the tag itself"},
+        {10, "v", true, "a child of its index"},
+        {11, "v", true, "the other child"},
+        {202, "v", true, "a layer: tag, index, manifest, layer"},
+        {30, "v", true, "a referrer, through its subject"},
+        {400, "v", true, "a referrer's layer"},
+        {20, "v", false, "another tag's manifest"},
+        {300, "v", false, "another tag's layer"},
+        {300, "dev", true, "that tag is allowed"},
+        {1, "x", false, "no allowed tag"},
+        {40, "v", false, "naming what is allowed makes nothing allowed"},
+        {999, "v", false, "never seen"},
+    };
+    struct links *l = multi_arch();
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        cr_expect_eq(reach(l, rows[i].digest, rows[i].prefix), rows[i].found, "%u by %s: %s", rows[i].digest,
+                     rows[i].prefix, rows[i].why);
+    struct allowed a = {.prefix = "v"};
+    char tag[129];
+    cr_expect(links_reach(l, R, dig(100), by_prefix, &a, tag));
+    cr_expect_str_eq(tag, "v1", "the tag that was found");
+    cr_expect_not(links_reach(l, "docker.io", "acme/other", dig(1), by_prefix, &a, NULL), "another repository");
+    cr_expect_not(links_reach(l, "ghcr.io", "acme/app", dig(1), by_prefix, &a, NULL), "another registry");
+    cr_expect_not(links_reach(l, R, "v1", by_prefix, &a, NULL), "a tag is no digest");
+    links_free(l);
+}
+
+Test(links, a_moved_tag_keeps_its_earlier_digest) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    links_tag(l, R, "v1", dig(2));
+    links_tag(l, R, "v1", dig(1));
+    cr_expect(reach(l, 1, "v"));
+    cr_expect(reach(l, 2, "v"));
+    links_free(l);
+}
+
+Test(links, a_listed_referrer_is_under_its_subject) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    links_referrer(l, R, dig(1), dig(5));
+    cr_expect(reach(l, 5, "v"));
+    cr_expect_not(reach(l, 5, "dev"));
+    links_free(l);
+}
+
+Test(links, odd_names_are_not_learned) {
+    struct links *l = links_new();
+    links_tag(l, R, dig(7), dig(1));
+    links_tag(l, R, "", dig(1));
+    links_tag(l, R, "v1", "v2");
+    links_referrer(l, R, "v1", dig(1));
+    cr_expect_not(reach(l, 1, ""), "no tag that could be a digest, no digest that could be a tag");
+    static char long_name[1000];
+    memset(long_name, 'a', sizeof long_name - 1);
+    links_tag(l, "docker.io", long_name, "v1", dig(1));
+    links_tag(l, R, long_name, dig(1));
+    links_skip(l, "docker.io", long_name, dig(1));
+    struct allowed a = {.prefix = ""};
+    cr_expect_not(links_reach(l, "docker.io", long_name, dig(1), by_prefix, &a, NULL));
+    links_free(l);
+}
+
+Test(links, circles_end) {
+    struct links *l = links_new();
+    read_index(l, 1, 2, 1);
+    read_index(l, 2, 3, 1);
+    read_index(l, 3, 1, 1);
+    read_document(l, 4, DOCUMENT_MANIFEST, ROLE_LAYER, 4, 1, dig(4));
+    cr_expect_not(reach(l, 1, ""), "a circle without a tag");
+    cr_expect_not(reach(l, 4, ""), "what names itself");
+    links_tag(l, R, "v1", dig(2));
+    cr_expect(reach(l, 1, "v"), "a circle with one");
+    struct links_unread out;
+    struct allowed a = {.prefix = ""};
+    links_unread(l, R, by_prefix, &a, &out);
+    cr_expect_eq(out.count, 0u, "everything was read");
+    links_free(l);
+}
+
+Test(links, depth_is_bounded) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(0));
+    for (unsigned i = 0; i < 20; i++)
+        read_index(l, i, i + 1, 1);
+    cr_expect(reach(l, LINKS_DEPTH_MAX - 1, "v"), "as deep as it goes");
+    cr_expect_not(reach(l, LINKS_DEPTH_MAX, "v"), "and no deeper");
+    links_free(l);
+}
+
+// One layer that 100,000 manifests name, and a tag on the first of them only.
+Test(links, a_digest_that_everybody_names) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1000));
+    for (unsigned i = 0; i < 100000; i++)
+        read_manifest(l, 1000 + i, 1, 1);
+    struct allowed a = {.prefix = "v"};
+    cr_expect_not(links_reach(l, R, dig(1), by_prefix, &a, NULL), "past the bound there is no link");
+    cr_expect_eq(a.asked, 0u);
+    links_tag(l, R, "v2", dig(1000 + 99999));
+    cr_expect(links_reach(l, R, dig(1), by_prefix, &a, NULL), "the newest come first");
+    links_free(l);
+}
+
+Test(links, candidate_tags_are_bounded) {
+    struct links *l = links_new();
+    char tag[32];
+    for (int i = 0; i < 3 * LINKS_CANDIDATES_MAX; i++) {
+        snprintf(tag, sizeof tag, "ci-%d", i);
+        links_tag(l, R, tag, dig(1));
+    }
+    struct allowed a = {.prefix = "v"};
+    cr_expect_not(links_reach(l, R, dig(1), by_prefix, &a, NULL));
+    cr_expect_eq(a.asked, (size_t)LINKS_CANDIDATES_MAX);
+    links_tag(l, R, "v1", dig(1));
+    cr_expect(links_reach(l, R, dig(1), by_prefix, &a, NULL), "the newest come first");
+    links_free(l);
+}
+
+Test(links, a_full_repository_starts_anew) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    read_manifest(l, 1, 10, 1);
+    for (unsigned i = 0; i * 10000 < LINKS_REPOSITORY_EDGES_MAX; i++)
+        read_manifest(l, 1000000 + i, 2000000 + 10000 * i, 10000);
+    cr_expect_not(reach(l, 10, "v"), "forgotten");
+    links_tag(l, R, "v1", dig(1));
+    read_manifest(l, 1, 10, 1);
+    cr_expect(reach(l, 10, "v"), "and learned again");
+    links_free(l);
+}
+
+Test(links, the_oldest_repositories_are_forgotten) {
+    struct links *l = links_new();
+    char name[32];
+    for (int i = 0; i < LINKS_REPOSITORIES_MAX + 10; i++) {
+        snprintf(name, sizeof name, "acme/r%d", i);
+        links_tag(l, "docker.io", name, "v1", dig(1));
+    }
+    struct allowed a = {.prefix = "v"};
+    cr_expect_not(links_reach(l, "docker.io", "acme/r0", dig(1), by_prefix, &a, NULL), "the oldest");
+    cr_expect(links_reach(l, "docker.io", "acme/r10", dig(1), by_prefix, &a, NULL), "the oldest that is kept");
+    cr_expect(links_reach(l, "docker.io", name, dig(1), by_prefix, &a, NULL), "the newest");
+    links_free(l);
+}
+
+static bool has(const struct links_unread *u, unsigned n) {
+    for (size_t i = 0; i < u->count; i++)
+        if (strcmp(u->digest[i], dig(n)) == 0)
+            return true;
+    return false;
+}
+
+Test(links, unread) {
+    struct links *l = links_new();
+    struct links_unread u;
+    struct allowed v = {.prefix = "v"}, dev = {.prefix = "dev"};
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect_eq(u.count, 0u, "nothing is known");
+    links_tag(l, R, "v1", dig(1));
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect_eq(u.count, 0u, "the tag's own document is not proposed");
+    read_index(l, 1, 10, 3);
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect(u.count == 3 && has(&u, 10) && has(&u, 11) && has(&u, 12), "the index's children");
+    cr_expect_str_eq(u.digest[0], dig(10), "in the index's order");
+    links_unread(l, R, by_prefix, &dev, &u);
+    cr_expect_eq(u.count, 0u, "not for tags that are not allowed");
+    read_manifest(l, 10, 100, 2);
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect(u.count == 2 && !has(&u, 10), "one was read, and its layers are no documents");
+    links_skip(l, R, dig(11));
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect(u.count == 1 && has(&u, 12), "one was skipped");
+    links_tag(l, R, "dev", dig(1));
+    links_unread(l, R, by_prefix, &dev, &u);
+    cr_expect(u.count == 1 && has(&u, 12), "another tag of the same index");
+    read_index(l, 12, 50, 1);
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect(u.count == 1 && has(&u, 50), "an index in an index");
+    links_skip(l, R, dig(50));
+    links_skip(l, R, dig(50));
+    links_skip(l, R, dig(12345));
+    v.asked = 0;
+    links_unread(l, R, by_prefix, &v, &u);
+    cr_expect_eq(u.count, 0u, "nothing is left");
+    cr_expect_eq(v.asked, 0u, "and then no tag is asked about");
+    links_free(l);
+}
+
+Test(links, unread_is_bounded) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    read_index(l, 1, 1000, 200);
+    links_tag(l, R, "dev", dig(2));
+    read_index(l, 2, 100000, 10000);
+    struct links_unread u;
+    struct allowed a = {.prefix = "v"};
+    links_unread(l, R, by_prefix, &a, &u);
+    cr_expect_eq(u.count, (size_t)LINKS_UNREAD_MAX, "a large index of a refused tag does not crowd out another: %zu",
+                 u.count);
+    cr_expect(has(&u, 1000) && !has(&u, 100000));
+    links_free(l);
+}
+
+// The callback may ask again: that must not deadlock.
+struct again {
+    struct links *l;
+    int depth;
+};
+
+static bool ask_again(void *ctx, const char *tag) {
+    struct again *a = ctx;
+    if (++a->depth >= 3)
+        return true;
+    return links_reach(a->l, R, dig(1), ask_again, a, NULL);
+}
+
+Test(links, the_callback_may_ask_again, .timeout = 20) {
+    struct again a = {.l = links_new()};
+    links_tag(a.l, R, "v1", dig(1));
+    cr_expect(links_reach(a.l, R, dig(1), ask_again, &a, NULL));
+    links_free(a.l);
+}
+
+static void *work(void *ctx) {
+    struct links *l = ctx;
+    struct allowed a = {.prefix = "v"};
+    struct links_unread u;
+    for (unsigned i = 0; i < 500; i++) {
+        links_tag(l, R, "v1", dig(i));
+        read_index(l, i, i + 1000, 3);
+        links_reach(l, R, dig(i + 1000), by_prefix, &a, NULL);
+        links_unread(l, R, by_prefix, &a, &u);
+        links_skip(l, R, dig(i + 1001));
+    }
+    return NULL;
+}
+
+Test(links, threads) {
+    struct links *l = links_new();
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, work, l);
+    for (size_t i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    cr_expect(reach(l, 1000 + 499, "v"));
+    links_free(l);
+}
