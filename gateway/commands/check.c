@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { REPORT_MAX = 16 * 1024 * 1024 };
+enum { REPORT_MAX = 256 * 1024 * 1024 };
 
 static const char help[] =
     "Usage: pullgate check [--config FILE] [--strict] [--json]\n"

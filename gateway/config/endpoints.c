@@ -69,7 +69,7 @@ static bool read_url(struct reader *r, const struct read_key *key, const struct 
 
 static bool read_endpoint_ca(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct endpoint *e = into;
-    return read_path(r, value, &e->ca) && read_check_file(r, e->ca, FILE_PUBLIC);
+    return read_path(r, value, &e->ca) && read_check_file(r, e->ca, FILE_CERTIFICATES);
 }
 
 static bool read_endpoint_credential(struct reader *r, const struct read_key *key, const struct json *value,

@@ -110,9 +110,13 @@ bool read_word(struct reader *r, const struct json *value, const char *const *wo
 /// A path, absolute as far as r->dir is known.
 bool read_path(struct reader *r, const struct json *value, char **out);
 
-enum file_kind { FILE_PUBLIC, FILE_SECRET };
+enum file_kind {
+    FILE_PUBLIC,
+    FILE_SECRET,      ///< Others can neither read nor change it.
+    FILE_CERTIFICATES ///< Holds at least one certificate in PEM form.
+};
 
-/// Can we open this file, and, where it is a secret, can others not? True without a look when r->dir is NULL.
+/// Can we open this file, and is it of that kind? True without a look when r->dir is NULL.
 bool read_check_file(struct reader *r, const char *path, enum file_kind kind);
 
 /// A denial's message with known placeholders.

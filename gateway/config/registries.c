@@ -69,7 +69,7 @@ static bool fail_any(struct reader *r) {
 
 static bool read_registry_ca(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct registry *registry = into;
-    return read_path(r, value, &registry->ca) && read_check_file(r, registry->ca, FILE_PUBLIC);
+    return read_path(r, value, &registry->ca) && read_check_file(r, registry->ca, FILE_CERTIFICATES);
 }
 
 static bool read_registry_endpoints(struct reader *r, const struct read_key *key, const struct json *value,

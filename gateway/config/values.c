@@ -13,6 +13,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -191,13 +195,25 @@ static bool check_opened(struct reader *r, int fd, const char *path, enum file_k
     return true;
 }
 
+static bool holds_certificate(int fd) {
+    BIO *bio = BIO_new_fd(fd, BIO_NOCLOSE);
+    X509 *certificate = bio != NULL ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
+    bool found = certificate != NULL;
+    X509_free(certificate);
+    BIO_free(bio);
+    ERR_clear_error();
+    return found;
+}
+
 bool read_check_file(struct reader *r, const char *path, enum file_kind kind) {
     if (r->dir == NULL)
         return true;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return read_fail(r, "%s: %s", path, strerror(errno));
-    bool ok = check_opened(r, fd, path, kind);
+    bool ok =
+        check_opened(r, fd, path, kind) && (kind != FILE_CERTIFICATES || holds_certificate(fd) ||
+                                            read_fail(r, "%s: expected at least one certificate in PEM form", path));
     close(fd);
     return ok;
 }

@@ -260,7 +260,7 @@ static void copy_spec(struct fetch *f, const struct fetch_spec *spec) {
 struct fetch *fetch_start(struct fetcher *fetcher, const struct fetch_spec *spec,
                           const struct fetch_callbacks *callbacks, void *ctx) {
     struct fetch *f = mem_zalloc(1, sizeof(*f));
-    atomic_init(&f->refs, 1);
+    atomic_init(&f->refs, 2); // The caller's and, until done, the thread's.
     f->thread = least_loaded(fetcher);
     f->callbacks = *callbacks;
     f->ctx = ctx;

@@ -36,14 +36,32 @@ def bed(tmp_path_factory):
         server.close()
 
 
+class House:
+    """The gateway that all tests share; a fresh one after a test that ended it, so that one crash is one failure."""
+
+    def __init__(self, bed):
+        self.bed = bed
+        self.gateway = None
+
+    def open(self):
+        if self.gateway is None or self.gateway.process.poll() is not None:
+            self.gateway = Gateway(self.bed.directory / f"gateway-{next(_numbers)}", configuration(self.bed))
+        return self.gateway
+
+
 @pytest.fixture(scope="session")
-def gateway(bed):
+def house(bed):
     if not BINARY.exists():
         pytest.exit(f"no gateway at {BINARY}: build it, or name one with PULLGATE", returncode=2)
-    gateway = Gateway(bed.directory / "gateway", configuration(bed))
-    yield gateway
-    status = gateway.stop()
-    assert status == 0, gateway.output()
+    house = House(bed)
+    yield house
+    if house.gateway is not None and house.gateway.process.poll() is None:
+        assert house.gateway.stop() == 0, house.gateway.output()
+
+
+@pytest.fixture
+def gateway(house):
+    return house.open()
 
 
 @pytest.fixture
@@ -73,6 +91,11 @@ def repo(request):
     """A repository that no other test uses."""
     words = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:60].strip("-")
     return f"t{next(_numbers)}/{words}"
+
+
+def pytest_make_parametrize_id(val):
+    """Long and binary values are told by their start."""
+    return ascii(val)[1:41].replace("/", "|") if isinstance(val, str) else None
 
 
 @pytest.fixture(autouse=True)

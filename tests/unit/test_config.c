@@ -440,6 +440,19 @@ Test(config, proxy_from_environment, .init = no_proxies) {
 
 // --- files ---
 
+/// Nobody has its key.
+static const char authority[] = "-----BEGIN CERTIFICATE-----\n"
+                                "MIIBjTCCATOgAwIBAgIUEaL9TB9/aW9YqXF6FIPPvYYAVmswCgYIKoZIzj0EAwIw\n"
+                                "GzEZMBcGA1UEAwwQYSB0ZXN0IGF1dGhvcml0eTAgFw0yNjExMjIwMDExMzNaGA8y\n"
+                                "MTI2MTAyOTAwMTEzM1owGzEZMBcGA1UEAwwQYSB0ZXN0IGF1dGhvcml0eTBZMBMG\n"
+                                "ByqGSM49AgEGCCqGSM49AwEHA0IABNu06hAh0BkOpYTUZv9fjCgep0ABQNs9w6de\n"
+                                "hAmEzueVDFVpCQ8RH2vK3C8/sz252CvQI2TvjqlRGx6SAhYGCMqjUzBRMB0GA1Ud\n"
+                                "DgQWBBR2F7tXBi3GSscVzfKnPDLEcL3WqzAfBgNVHSMEGDAWgBR2F7tXBi3GSscV\n"
+                                "zfKnPDLEcL3WqzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQCH\n"
+                                "A4pb8nQ7DKznvGm+YzA4ZYDAyUTRY5731ciY9X8G9QIgMcUXNquQ4z6fZ32g83wy\n"
+                                "VHLfMyi2mZODL25ZyI+alpg=\n"
+                                "-----END CERTIFICATE-----\n";
+
 struct place {
     char dir[64];
 };
@@ -464,7 +477,7 @@ static void place_init(struct place *at) {
     cr_assert_not_null(mkdtemp(at->dir));
     write_file(at, "server.crt", "x", 0644);
     write_file(at, "server.key", "x", 0600);
-    write_file(at, "corp-ca.pem", "x", 0644);
+    write_file(at, "corp-ca.pem", authority, 0644);
     write_file(at, "robot.secret", "hunter2\n", 0600);
 }
 
@@ -514,15 +527,20 @@ Test(config, shipped_example) {
 }
 
 struct file_row {
-    const char *why, *file; ///< Removed, or given `mode`.
-    mode_t mode;            ///< 0: removed.
+    const char *why, *file; ///< Removed, emptied, or given `mode`.
+    mode_t mode;            ///< 0: removed; EMPTIED: emptied.
     const char *key, *says;
 };
+
+enum { EMPTIED = 07777 };
 
 static const struct file_row file_rows[] = {
     {"a private key for everyone", "server.key", 0644, "listeners[1].tls.key: ", "others can read this secret file"},
     {"no certificate", "server.crt", 0, "listeners[1].tls.certificate: ", "No such file"},
     {"no authority", "corp-ca.pem", 0, "registries.\"registry.example.com\".ca: ", "No such file"},
+    {"an authority's file without one", "corp-ca.pem", EMPTIED,
+     "registries.\"registry.example.com\".ca: ", "at least one certificate"},
+    {"no secret in a password's file", "robot.secret", EMPTIED, "credentials.\"robot\": ", "empty"},
     {"a password for everyone", "robot.secret", 0644, "credentials.\"robot\": ", "robot.secret"},
     {"no password", "robot.secret", 0, "credentials.\"robot\": ", "robot.secret"},
 };
@@ -538,6 +556,8 @@ Test(config, files) {
         write_file(&at, "pullgate.json", text, 0644);
         if (row->mode == 0)
             unlink(path);
+        else if (row->mode == EMPTIED)
+            cr_assert_eq(truncate(path, 0), 0);
         else
             chmod(path, row->mode);
         cr_expect_null(load(&at, &err), "%s: was accepted", row->why);
