@@ -48,7 +48,7 @@ static void lint_modes(const struct lint *l) {
         warn(l, "registries", "no registry is listed, so nothing can be pulled");
     else if (!c->rules_written)
         warn(l, "rules", "there are no rules: everything may be pulled from every registry listed");
-    else if (policy_rule_count(c->policy) == 0)
+    else if (policy_rule_count(c->policy) == 0 && !c->monitor)
         warn(l, "rules", "the list is empty, so nothing can be pulled");
 }
 

@@ -115,44 +115,10 @@ void answer_error(struct exchange *ex, int status, const char *code, const char 
 
 // --- denials ---
 
-static void denial_text(struct exchange *ex, enum denial_reason reason, int rule, const char *detail, char *sentence) {
-    char own[DENIAL_SENTENCE_MAX + 1], image[IMAGE_TEXT_MAX + 1];
-    const struct policy *p = ex->config->policy;
-    const char *name = rule != DECISION_NO_RULE ? policy_rule_name(p, rule) : "";
-    exchange_image(ex, image);
-    struct denial_subject subject = {
-        .action = ex->route.push    ? ACTION_PUSH
-                  : ex->route.erase ? ACTION_DELETE
-                                    : ACTION_PULL,
-        .image = image,
-        .registry = ex->route.registry,
-        .rule = name,
-        .detail = detail,
-    };
-    denial_own_words(reason, &subject, own, sizeof(own));
-    struct denial_words words = {
-        .rule_message = rule != DECISION_NO_RULE ? policy_rule_message(p, rule) : NULL,
-        .site_message = ex->config->message,
-        .own = own,
-        .image = image,
-        .registry = ex->route.registry,
-        .rule = name,
-        .who = "",
-        .id = ex->id,
-    };
-    denial_sentence(&words, sentence);
-}
-
-void answer_deny(struct exchange *ex, enum denial_reason reason, int rule, const char *detail) {
-    char sentence[DENIAL_SENTENCE_MAX + 1];
+static void deny(struct exchange *ex, enum denial_reason reason, const char *sentence) {
     struct denial_answer d;
-    if (ex->req == NULL)
-        return;
     ex->denied = true;
     ex->reason = reason;
-    if (rule != DECISION_NO_RULE)
-        snprintf(ex->rule, sizeof(ex->rule), "%s", policy_rule_name(ex->config->policy, rule));
-    denial_text(ex, reason, rule, detail, sentence);
     err_set(&ex->message, "%s", sentence);
     denials_answer(ex->gateway->denials, ex->listener->denials, &ex->route, ex->client, reason, sentence, ex->id,
                    ex->now, &d);
@@ -165,6 +131,28 @@ void answer_deny(struct exchange *ex, enum denial_reason reason, int rule, const
                        .location = d.location};
     answer_send(ex, &a);
     denial_answer_deinit(&d);
+}
+
+void answer_verdict(struct exchange *ex, const struct verdict *v, const struct question *q) {
+    char sentence[DENIAL_SENTENCE_MAX + 1];
+    if (ex->req == NULL)
+        return;
+    if (v->rule != NULL)
+        snprintf(ex->rule, sizeof(ex->rule), "%s", v->rule);
+    config_sentence(ex->config, v, q, ex->id, sentence);
+    deny(ex, v->reason, sentence);
+}
+
+void answer_deny(struct exchange *ex, enum denial_reason reason, const char *detail) {
+    struct verdict v = {.reason = reason, .decision = {.rule = DECISION_NO_RULE}};
+    char image[IMAGE_TEXT_MAX + 1];
+    if (ex->req == NULL)
+        return;
+    struct question q = exchange_question(ex);
+    question_format(&q, image);
+    struct denial_subject subject = {.action = q.action, .image = image, .registry = q.registry, .detail = detail};
+    denial_own_words(reason, &subject, v.own, sizeof(v.own));
+    answer_verdict(ex, &v, &q);
 }
 
 // --- failures of upstreams ---
@@ -234,13 +222,13 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         credential_refused(ex, r);
         break;
     case FETCH_REDIRECT_HOST:
-        answer_deny(ex, REASON_REDIRECT_HOST, DECISION_NO_RULE, r->err.text);
+        answer_deny(ex, REASON_REDIRECT_HOST, r->err.text);
         break;
     case FETCH_REALM_HOST:
-        answer_deny(ex, REASON_REALM_HOST, DECISION_NO_RULE, r->err.text);
+        answer_deny(ex, REASON_REALM_HOST, r->err.text);
         break;
     case FETCH_ADDRESS:
-        answer_deny(ex, REASON_PRIVATE_ADDRESS, DECISION_NO_RULE, r->err.text);
+        answer_deny(ex, REASON_PRIVATE_ADDRESS, r->err.text);
         break;
     case FETCH_TIMEOUT:
         gateway_error(ex, 504, REASON_UPSTREAM_TIMEOUT, r->err.text);
@@ -250,7 +238,7 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         break;
     case FETCH_MISMATCH:
         if (ex->route.kind == ROUTE_MANIFEST)
-            answer_deny(ex, REASON_DIGEST, DECISION_NO_RULE, r->err.text);
+            answer_deny(ex, REASON_DIGEST, r->err.text);
         else
             gateway_error(ex, 502, REASON_DIGEST, r->err.text);
         break;

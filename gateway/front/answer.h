@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include "gateway/config/verdict.h"
 #include "gateway/front/exchange.h"
 
 struct answer {
@@ -26,9 +27,12 @@ void answer_error(struct exchange *ex, int status, const char *code, const char 
 /// 503 or 504. Refusals of hosts and addresses are denials.
 void answer_failure(struct exchange *ex, const struct fetch_result *result);
 
-/// Deny, in the words of the site and the form that ends this client's pull. `rule` is an index or DECISION_NO_RULE;
-/// `detail` (may be NULL) says more.
-void answer_deny(struct exchange *ex, enum denial_reason reason, int rule, const char *detail);
+/// Deny for what the content or its way is, in the form that ends this client's pull. `detail` (may be NULL) is the
+/// why.
+void answer_deny(struct exchange *ex, enum denial_reason reason, const char *detail);
+
+/// Deny what the registries and rules deny.
+void answer_verdict(struct exchange *ex, const struct verdict *v, const struct question *q);
 
 /// 304 where the client's If-None-Match names this digest; true when it was sent.
 bool answer_not_modified(struct exchange *ex, const char *digest);

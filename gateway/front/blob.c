@@ -127,7 +127,7 @@ static enum denial_reason verdict_reason(enum document_verdict v) {
 static void answered(struct exchange *ex, struct fill_answer *a) {
     bool old_client = ex->req->version < 0x101;
     if (a->refused != DOCUMENT_OK && !(a->refused == DOCUMENT_URLS && ex->config->monitor)) {
-        answer_deny(ex, verdict_reason(a->refused), DECISION_NO_RULE, a->err.text);
+        answer_deny(ex, verdict_reason(a->refused), a->err.text);
     } else if (!a->ok && a->fetch->outcome == FETCH_RANGE) {
         unsatisfiable(ex, a->fetch);
     } else if (!a->ok) {

@@ -32,13 +32,23 @@ bool exchange_sending(const struct exchange *ex) {
     return ex->started;
 }
 
-void exchange_image(const struct exchange *ex, char *out) {
-    struct image_name name = {0};
-    memcpy(name.registry, ex->route.registry, sizeof(name.registry));
-    memcpy(name.repository, ex->route.repository, sizeof(name.repository));
-    memcpy(name.tag, ex->route.tag, sizeof(name.tag));
-    memcpy(name.digest, ex->route.digest, sizeof(name.digest));
-    name_format(&name, out);
+static enum action action_of(const struct route *r) {
+    if (r->push)
+        return ACTION_PUSH;
+    if (r->erase)
+        return ACTION_DELETE;
+    return r->kind == ROUTE_TAGS || r->kind == ROUTE_REFERRERS ? ACTION_LIST : ACTION_PULL;
+}
+
+struct question exchange_question(const struct exchange *ex) {
+    return (struct question){
+        .registry = ex->route.registry,
+        .repository = ex->route.repository,
+        .tag = ex->route.tag[0] != '\0' ? ex->route.tag : NULL,
+        .digest = ex->route.digest[0] != '\0' ? ex->route.digest : NULL,
+        .action = action_of(&ex->route),
+        .now = ex->now,
+    };
 }
 
 void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
@@ -136,6 +146,23 @@ static void write_log(struct exchange *ex, h2o_req_t *req) {
     audit_write(ex->gateway->audit, &r);
     free(agent);
     free(method);
+}
+
+void exchange_log_early(h2o_req_t *req, const char *message) {
+    struct connection *c = loop_connection(req);
+    struct gateway *g = loop_gateway(c->loop);
+    struct config *config = gateway_config(g);
+    struct audit_record r = {.event = "request", .bytes = (int64_t)req->bytes_sent, .ms = -1, .verified = -1};
+    char peer[PEER_TEXT_MAX];
+    peer_of(req, peer);
+    r.config = config->hash;
+    r.listener = c->listener->settings->name;
+    r.client = peer;
+    r.reason = denial_reason_word(REASON_REQUEST);
+    r.status = req->res.status;
+    r.message = message;
+    audit_write(g->audit, &r);
+    config_unref(config);
 }
 
 // --- beginning and end ---

@@ -62,14 +62,17 @@ void exchange_abandon(struct exchange *ex);
 /// Has the client been given something to read?
 bool exchange_sending(const struct exchange *ex);
 
-/// registry/repository[:tag|@digest] for sentences, into `out` of IMAGE_TEXT_MAX + 1 bytes.
-void exchange_image(const struct exchange *ex, char *out);
+/// What is asked of the policy, by name: the tag or the digest of the request. Valid as long as the exchange.
+struct question exchange_question(const struct exchange *ex);
 
 /// Keep what the log says of the way to the content.
 void exchange_came_by(struct exchange *ex, const struct fetch_result *result);
 
 /// Where and for whom content is fetched.
 struct content_place exchange_place(const struct exchange *ex);
+
+/// The log line of a request that libh2o refused by itself.
+void exchange_log_early(h2o_req_t *req, const char *message);
 
 // pull.c
 void pull_start(struct exchange *ex);

@@ -65,7 +65,7 @@ static void send_referrers(struct exchange *ex, const struct listing_answer *l) 
     struct links *links = content_links(ex->gateway->content);
     enum document_verdict v = document_judge(l->body, l->len, l->content_type, NULL, NULL, &document, &err);
     if (v != DOCUMENT_OK || document.kind != DOCUMENT_INDEX) {
-        answer_deny(ex, v == DOCUMENT_URLS ? REASON_URLS : REASON_MALFORMED, DECISION_NO_RULE,
+        answer_deny(ex, v == DOCUMENT_URLS ? REASON_URLS : REASON_MALFORMED,
                     v != DOCUMENT_OK ? err.text : "the registry's list of referrers is no index");
     } else {
         for (size_t i = 0; i < document.count; i++)

@@ -4,6 +4,7 @@
 
 #include "gateway/front/loop.h"
 
+#include "gateway/front/early.h"
 #include "gateway/front/exchange.h"
 #include "mirrors/base/mem.h"
 
@@ -379,6 +380,7 @@ static void configure(struct loop *l) {
     l->globalconf.handshake_timeout = HANDSHAKE_TIMEOUT_MS;
     config_unref(config);
     h2o_hostconf_t *host = h2o_config_register_host(&l->globalconf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+    early_register(host);
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     h2o_create_handler(path, sizeof(h2o_handler_t))->on_req = exchange_on_request;
 }

@@ -14,71 +14,35 @@
 
 // --- the question and its decision ---
 
-static enum action action_of(const struct exchange *ex) {
-    if (ex->route.push)
-        return ACTION_PUSH;
-    if (ex->route.erase)
-        return ACTION_DELETE;
-    return ex->route.kind == ROUTE_TAGS || ex->route.kind == ROUTE_REFERRERS ? ACTION_LIST : ACTION_PULL;
-}
-
 bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
                     bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag) {
     return links_reach(links, registry, repository, digest, tag_allowed, tag_ctx, tag);
 }
 
-static void decide(const struct exchange *ex, const char *tag, const char *digest, struct decision *d) {
-    struct question q = {
-        .registry = ex->route.registry,
-        .repository = ex->route.repository,
-        .tag = tag,
-        .digest = digest,
-        .action = action_of(ex),
-        .now = ex->now,
-    };
-    if (q.action == ACTION_LIST)
-        policy_decide_list(ex->config->policy, &q, d);
-    else
-        policy_decide(ex->config->policy, &q, exchange_reach, content_links(ex->gateway->content), d);
+static void decide(const struct exchange *ex, const struct question *q, struct verdict *v) {
+    config_verdict(ex->config, q, exchange_reach, content_links(ex->gateway->content), v);
 }
 
-static enum denial_reason reason_of(enum decision_reason reason) {
-    switch (reason) {
-    case DECIDED_NOT_LISTED:
-        return REASON_REGISTRY_NOT_LISTED;
-    case DECIDED_NO_RULE:
-        return REASON_NO_RULE;
-    case DECIDED_NO_LINK:
-        return REASON_NO_LINK;
-    case DECIDED_ACTION:
-        return REASON_ACTION;
-    case DECIDED_BY_RULE:
-    case DECIDED_REGISTRIES_ONLY:
-    case DECIDED_LINK:
-        break;
-    }
-    return REASON_RULE;
+static void note_would(struct exchange *ex, const char *would, const char *why) {
+    snprintf(ex->would, sizeof(ex->would), "%s", would);
+    snprintf(ex->would_rule, sizeof(ex->would_rule), "%s", why);
 }
 
-static void note_would(struct exchange *ex, bool allow, int rule, enum denial_reason reason) {
-    snprintf(ex->would, sizeof(ex->would), "%s", allow ? "allow" : "deny");
-    snprintf(ex->would_rule, sizeof(ex->would_rule), "%s",
-             rule != DECISION_NO_RULE ? policy_rule_name(ex->config->policy, rule) : denial_reason_word(reason));
+/// What a monitored rule, or enforcement, would have done.
+static void note_verdict(struct exchange *ex, const struct verdict *v) {
+    const struct decision *d = &v->decision;
+    if (v->would_deny)
+        note_would(ex, "deny", v->rule != NULL ? v->rule : denial_reason_word(v->reason));
+    else if (d->would != DECISION_NO_RULE)
+        note_would(ex, d->would_allow ? "allow" : "deny", policy_rule_name(ex->config->policy, d->would));
 }
 
-/// Say no to what was decided; false: monitor mode lets it pass, and the log says what would have been.
-static bool denied(struct exchange *ex, const struct decision *d) {
-    if (d->would != DECISION_NO_RULE)
-        note_would(ex, d->would_allow, d->would, REASON_RULE);
-    if (d->allow)
+/// Say no to what the verdict denies.
+static bool denied(struct exchange *ex, const struct verdict *v, const struct question *q) {
+    note_verdict(ex, v);
+    if (v->allow)
         return false;
-    enum denial_reason reason = reason_of(d->reason);
-    bool relaxable = reason == REASON_RULE || reason == REASON_NO_RULE || reason == REASON_NO_LINK;
-    if (ex->config->monitor && relaxable && !ex->route.push && !ex->route.erase) {
-        note_would(ex, false, d->rule, reason);
-        return false;
-    }
-    answer_deny(ex, reason, d->rule, NULL);
+    answer_verdict(ex, v, q);
     return true;
 }
 
@@ -167,16 +131,17 @@ static bool refused_document(struct exchange *ex, const struct manifest *m) {
     if (m->verdict == DOCUMENT_OK)
         return false;
     if (m->verdict == DOCUMENT_URLS && ex->config->monitor) {
-        snprintf(ex->would, sizeof(ex->would), "deny");
-        snprintf(ex->would_rule, sizeof(ex->would_rule), "external_urls: %s", m->urls_host);
+        char key[sizeof(m->urls_host) + 32];
+        snprintf(key, sizeof(key), "external_urls: %s", m->urls_host);
+        note_would(ex, "deny", key);
         return false;
     }
-    answer_deny(ex, reason_of_verdict(m->verdict), DECISION_NO_RULE, m->err.text);
+    answer_deny(ex, reason_of_verdict(m->verdict), m->err.text);
     return true;
 }
 
 static void got_manifest(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch) {
-    struct decision d;
+    struct verdict v;
     if (m == NULL) {
         answer_failure(ex, fetch);
         return;
@@ -186,9 +151,11 @@ static void got_manifest(struct exchange *ex, struct manifest *m, const struct f
     memcpy(ex->media_type, m->media_type, sizeof(ex->media_type));
     if (refused_document(ex, m))
         return;
-    if (ex->route.tag[0] != '\0') {
-        decide(ex, ex->route.tag, m->digest, &d);
-        if (denied(ex, &d))
+    struct question q = exchange_question(ex);
+    if (q.tag != NULL) {
+        q.digest = m->digest; // Now that it is known, a rule that denies it wins.
+        decide(ex, &q, &v);
+        if (denied(ex, &v, &q))
             return;
     }
     send_manifest(ex, m);
@@ -198,8 +165,12 @@ static void got_manifest(struct exchange *ex, struct manifest *m, const struct f
 
 /// Tags that this asker may pull now; see links_unread().
 static bool tag_allowed(void *ctx, const char *tag) {
+    const struct exchange *ex = ctx;
+    struct question q = exchange_question(ex);
     struct decision d;
-    decide(ctx, tag, NULL, &d);
+    q.tag = tag;
+    q.digest = NULL;
+    policy_decide(ex->config->policy, &q, exchange_reach, content_links(ex->gateway->content), &d);
     return d.allow;
 }
 
@@ -231,10 +202,10 @@ static bool out_of_time(const struct exchange *ex) {
 }
 
 static void proceed(struct exchange *ex) {
+    struct question q = exchange_question(ex);
     switch (ex->route.kind) {
     case ROUTE_MANIFEST:
-        read_manifest(ex, ex->route.tag[0] != '\0' ? ex->route.tag : NULL,
-                      ex->route.tag[0] != '\0' ? NULL : ex->route.digest, got_manifest);
+        read_manifest(ex, q.tag, q.digest, got_manifest);
         break;
     case ROUTE_BLOB:
         blob_start(ex);
@@ -244,7 +215,7 @@ static void proceed(struct exchange *ex) {
         listing_start(ex);
         break;
     default:
-        answer_deny(ex, REASON_ACTION, DECISION_NO_RULE, NULL);
+        answer_deny(ex, REASON_ACTION, NULL);
         break;
     }
 }
@@ -252,17 +223,17 @@ static void proceed(struct exchange *ex) {
 /// Decide by name and go on; a digest that lacks only a link gets the children of the allowed indexes read first, one
 /// at a time.
 static void permit(struct exchange *ex) {
-    struct decision d;
-    bool by_tag = ex->route.tag[0] != '\0';
-    decide(ex, by_tag ? ex->route.tag : NULL, by_tag ? NULL : ex->route.digest, &d);
-    if (!d.allow && d.reason == DECIDED_NO_LINK && !ex->relinked && !out_of_time(ex)) {
+    struct question q = exchange_question(ex);
+    struct verdict v;
+    decide(ex, &q, &v);
+    if (v.reason == REASON_NO_LINK && !ex->relinked && !out_of_time(ex)) {
         relink(ex);
         if (!ex->relinked) {
             read_manifest(ex, NULL, ex->child, got_child);
             return;
         }
     }
-    if (!denied(ex, &d))
+    if (!denied(ex, &v, &q))
         proceed(ex);
 }
 
@@ -287,11 +258,6 @@ static bool told_before(struct exchange *ex) {
 }
 
 void pull_start(struct exchange *ex) {
-    if (told_before(ex))
-        return;
-    if (ex->registry == NULL) {
-        answer_deny(ex, REASON_REGISTRY_NOT_LISTED, DECISION_NO_RULE, NULL);
-        return;
-    }
-    permit(ex);
+    if (!told_before(ex))
+        permit(ex);
 }

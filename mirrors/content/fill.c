@@ -144,27 +144,32 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     struct fill *f = ctx;
     pthread_mutex_lock(&f->lock);
     bool fits = f->used + len <= f->window;
-    bool wake = false;
     if (f->closed) {
         pthread_mutex_unlock(&f->lock);
         return TRANSFER_STOP;
     }
-    if (fits) {
+    if (fits)
         ring_write(f, data, len);
-        wake = f->reader_waits && f->used > (f->hold_back ? 1 : 0);
-        f->reader_waits = f->reader_waits && !wake;
-    } else {
+    else
         f->writer_waits = true;
-    }
     pthread_mutex_unlock(&f->lock);
     if (!fits)
         return TRANSFER_PAUSE;
     f->received += len;
     if (f->hasher != NULL)
         digest_hasher_add(f->hasher, data, len);
+    return TRANSFER_CONTINUE;
+}
+
+/// Wake the reader once for all that one turn of the fetch thread brought, not for each piece.
+static void on_turn(void *ctx) {
+    struct fill *f = ctx;
+    pthread_mutex_lock(&f->lock);
+    bool wake = f->reader_waits && !f->closed && f->used > (f->hold_back ? 1U : 0U);
+    f->reader_waits = f->reader_waits && !wake;
+    pthread_mutex_unlock(&f->lock);
     if (wake)
         f->callbacks.readable(f->ctx);
-    return TRANSFER_CONTINUE;
 }
 
 /// Compare what came with what was asked for; a difference is remembered for a while, so that clients that retry hear
@@ -285,7 +290,7 @@ static const char *upstream_range(const struct fill *f, char *out, size_t size) 
 
 struct fill *fill_new(struct content *c, const struct content_place *place, const char *digest, bool head,
                       const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx) {
-    static const struct fetch_callbacks from_fetch = {on_head, on_body, on_done};
+    static const struct fetch_callbacks from_fetch = {on_head, on_body, on_turn, on_done};
     struct fill *f = mem_zalloc(1, sizeof(*f));
     char text[64];
     atomic_init(&f->refs, 1);

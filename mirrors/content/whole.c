@@ -37,7 +37,7 @@ static void on_done(void *ctx, const struct fetch_result *result) {
 }
 
 void whole_start(struct fetcher *f, const struct fetch_spec *spec, size_t max, whole_fn done, void *ctx) {
-    static const struct fetch_callbacks callbacks = {on_head, on_body, on_done};
+    static const struct fetch_callbacks callbacks = {.head = on_head, .body = on_body, .done = on_done};
     struct reading *r = mem_zalloc(1, sizeof(*r));
     r->done = done;
     r->ctx = ctx;

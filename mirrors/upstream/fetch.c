@@ -88,6 +88,14 @@ static void finish_transfers(struct fetch_thread *t) {
             transfer_finished(m->easy_handle, m->data.result);
 }
 
+static void end_turn(struct fetch_thread *t) {
+    for (struct fetch *f = t->active; f != NULL; f = f->next_active) {
+        if (f->fed && f->callbacks.turn != NULL)
+            f->callbacks.turn(f->ctx);
+        f->fed = false;
+    }
+}
+
 static void check_deadlines(struct fetch_thread *t, int64_t now_ms) {
     for (struct fetch *f = t->active, *next; f != NULL; f = next) {
         next = f->next_active;
@@ -109,6 +117,7 @@ static void *run(void *arg) {
         int running;
         curl_multi_perform(t->multi, &running);
         finish_transfers(t);
+        end_turn(t);
         int64_t now = fetch_now_ms();
         if (now >= next_check) {
             check_deadlines(t, now);

@@ -235,6 +235,7 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h) {
 
 static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     struct fetch *f = ctx;
+    f->fed = true;
     if (f->next == NEXT_CONTENT)
         return f->callbacks.body(f->ctx, data, len);
     // Read off, so that the connection can be used again; but not for ever.

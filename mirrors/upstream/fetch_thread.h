@@ -77,6 +77,7 @@ struct fetch {
     enum fetch_next next;
     struct transfer_head head; ///< Of the running transfer; `location` is our copy.
     bool head_delivered;
+    bool fed;          ///< Body bytes were delivered in this turn.
     bool body_ignored; ///< A bounded body that nobody reads.
     struct buf error_body;
     int64_t deadline_ms;         ///< Monotonic; INT64_MAX once it no longer counts.

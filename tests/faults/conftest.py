@@ -95,7 +95,7 @@ def repo(request):
 
 def pytest_make_parametrize_id(val):
     """Long and binary values are told by their start."""
-    return ascii(val)[1:41].replace("/", "|") if isinstance(val, str) else None
+    return ascii(val)[1:-1][:40].replace("/", "|") if isinstance(val, str) else None
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,14 @@ MIB = 1024 * 1024
 LAYER = b"a layer"
 
 
-def test_a_good_image_passes(gateway, up, repo):
-    body = script_image(up, repo, [LAYER])
+@pytest.fixture
+def layer(repo):
+    """A layer, and so a manifest, that no other test uses: the gateway remembers which digest an endpoint got wrong."""
+    return repo.encode()
+
+
+def test_a_good_image_passes(gateway, up, repo, layer):
+    body = script_image(up, repo, [layer])
     for reference in ("1", digest(body)):
         got = gateway.pull("broken.test", f"{repo}/manifests/{reference}")
         assert (got.status, got.body, got.complete) == (200, body, True)
@@ -24,19 +30,19 @@ def test_a_good_image_passes(gateway, up, repo):
         first = gateway.pull("broken.test", f"{repo}/manifests/{reference}", method="HEAD")
         assert (first.status, first.header("content-length")) == (200, str(len(body)))
         assert first.header("docker-content-digest") == digest(body)
-    layer = gateway.pull("broken.test", f"{repo}/blobs/{digest(LAYER)}")
-    assert (layer.status, layer.body, layer.complete) == (200, LAYER, True)
+    got = gateway.pull("broken.test", f"{repo}/blobs/{digest(layer)}")
+    assert (got.status, got.body, got.complete) == (200, layer, True)
 
 
-def test_another_manifest_than_the_digest_says_is_a_denial(gateway, up, repo):
-    asked, sent = encode(document([LAYER])), encode(document([b"another layer"]))
+def test_another_manifest_than_the_digest_says_is_a_denial(gateway, up, repo, layer):
+    asked, sent = encode(document([layer])), encode(document([b"another layer"]))
     up.at(f"/v2/{repo}/manifests/{digest(asked)}", manifest(sent, OCI_MANIFEST, says=digest(asked)))
     assert_denied(gateway.pull("broken.test", f"{repo}/manifests/{digest(asked)}"), "digest")
     assert_denied(gateway.pull("broken.test", f"{repo}/manifests/{digest(asked)}"), "digest")
 
 
-def test_a_mismatch_of_a_manifest_is_remembered(gateway, up, repo):
-    asked, sent = encode(document([LAYER])), encode(document([b"another layer"]))
+def test_a_mismatch_of_a_manifest_is_remembered(gateway, up, repo, layer):
+    asked, sent = encode(document([layer])), encode(document([b"another layer"]))
     path = f"/v2/{repo}/manifests/{digest(asked)}"
     up.at(path, manifest(sent, OCI_MANIFEST, says=digest(asked)))
     gateway.pull("broken.test", f"{repo}/manifests/{digest(asked)}")
@@ -45,18 +51,18 @@ def test_a_mismatch_of_a_manifest_is_remembered(gateway, up, repo):
     assert len(up.asked(path, "GET")) == before
 
 
-def test_a_refused_manifest_is_refused_as_a_blob_too(gateway, up, repo):
+def test_a_refused_manifest_is_refused_as_a_blob_too(gateway, up, repo, layer):
     """Some clients fetch a manifest's bytes from /blobs/."""
-    body = encode(document([LAYER], config=b"{}") | {"layers": [descriptor(LAYER, OCI_LAYER, urls=["https://x.test/l"])]})
+    body = encode(document([layer], config=b"{}") | {"layers": [descriptor(layer, OCI_LAYER, urls=["https://x.test/l"])]})
     name = script_manifest(up, repo, body)
     up.at(f"/v2/{repo}/blobs/{name}", answer(200, body))
     assert_denied(gateway.pull("broken.test", f"{repo}/manifests/{name}"), "x.test")
     assert_denied(gateway.pull("broken.test", f"{repo}/blobs/{name}"))
 
 
-def test_head_promises_another_digest_than_get_keeps(gateway, up, repo):
+def test_head_promises_another_digest_than_get_keeps(gateway, up, repo, layer):
     """The tag's HEAD is answered only after the content it names was judged: here it is a denial that ends the pull."""
-    promised, kept = encode(document([LAYER])), encode(document([b"another layer"]))
+    promised, kept = encode(document([layer])), encode(document([b"another layer"]))
     up.at(f"/v2/{repo}/manifests/1",
           lambda request, wire: manifest(promised if request.method == "HEAD" else kept, OCI_MANIFEST,
                                          says=digest(promised))(request, wire))
@@ -123,8 +129,8 @@ def test_content_is_judged(gateway, up, repo, why, media_type, body, word):
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "until close"])
-def test_over_four_mib(gateway, up, repo, framing):
-    body = encode(document([LAYER], annotations={"pad": "x" * (5 * MIB)}))
+def test_over_four_mib(gateway, up, repo, framing, layer):
+    body = encode(document([layer], annotations={"pad": "x" * (5 * MIB)}))
     path = f"/v2/{repo}/manifests/{digest(body)}"
     kind = ("Content-Type", OCI_MANIFEST)
     if framing == "length":
@@ -139,8 +145,8 @@ def test_over_four_mib(gateway, up, repo, framing):
 
 
 @pytest.mark.parametrize("cut", ["length", "length, reset", "chunk boundary", "chunk boundary, notified", "mid chunk"])
-def test_truncated(gateway, up, repo, cut):
-    body = encode(document([LAYER]))
+def test_truncated(gateway, up, repo, cut, layer):
+    body = encode(document([layer]))
     half = body[: len(body) // 2]
     kind = ("Content-Type", OCI_MANIFEST)
     chunked = head(200, [kind, ("Transfer-Encoding", "chunked")])
@@ -156,21 +162,21 @@ def test_truncated(gateway, up, repo, cut):
 
 
 @pytest.mark.parametrize("end", ["close", "notify"])
-def test_truncated_without_any_framing(gateway, up, repo, end):
+def test_truncated_without_any_framing(gateway, up, repo, end, layer):
     """Only the digest can tell: refused, whichever of the two answers it gets."""
-    body = encode(document([LAYER]))
+    body = encode(document([layer]))
     up.at(f"/v2/{repo}/manifests/{digest(body)}", raw(head(200, [("Content-Type", OCI_MANIFEST)]) + body[:-30], end=end))
     assert_oci_error(gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}"), {403, 502})
 
 
-def test_gzip_encoded(gateway, up, repo):
-    body = encode(document([LAYER]))
+def test_gzip_encoded(gateway, up, repo, layer):
+    body = encode(document([layer]))
     script_manifest(up, repo, body, headers=[("Content-Encoding", "gzip")])
     assert_failed(gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}"), "broken.test", {502})
 
 
-def test_the_gateway_asks_for_identity_and_its_own_types(gateway, up, repo):
-    body = script_image(up, repo, [LAYER])
+def test_the_gateway_asks_for_identity_and_its_own_types(gateway, up, repo, layer):
+    body = script_image(up, repo, [layer])
     gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}",
                  headers=[("Accept", "text/html"), ("Accept-Encoding", "gzip, br")])
     request = up.asked(f"/v2/{repo}/manifests/{digest(body)}")[-1]
@@ -216,10 +222,10 @@ def test_other_statuses_name_the_registry(gateway, up, repo, status):
     assert_failed(got, "broken.test")
 
 
-def test_nothing_private_to_the_two_reaches_the_client(gateway, up, repo):
+def test_nothing_private_to_the_two_reaches_the_client(gateway, up, repo, layer):
     private = [("Set-Cookie", "a=b"), ("WWW-Authenticate", 'Basic realm="x"'), ("X-Upstream", "1"),
                ("Location", "https://elsewhere.test/"), ("Alt-Svc", 'h2="x:1"')]
-    body = encode(document([LAYER]))
+    body = encode(document([layer]))
     script_manifest(up, repo, body, headers=private)
     got = gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}")
     assert got.status == 200
@@ -233,8 +239,8 @@ def test_nothing_private_to_the_two_reaches_the_client(gateway, up, repo):
 
 
 @pytest.mark.parametrize("where", ["before the head", "in the head", "in the body", "one byte a second"])
-def test_no_manifest_in_time(gateway, up, repo, where):
-    body = encode(document([LAYER]))
+def test_no_manifest_in_time(gateway, up, repo, where, layer):
+    body = encode(document([layer]))
     whole = head(200, [("Content-Type", OCI_MANIFEST), ("Content-Length", len(body))]) + body
     steps = {
         "before the head": raw(b"", end="hang"),
@@ -246,8 +252,8 @@ def test_no_manifest_in_time(gateway, up, repo, where):
     assert_failed(gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}"), "broken.test", {504})
 
 
-def test_slow_but_in_time(gateway, up, repo):
-    body = encode(document([LAYER]))
+def test_slow_but_in_time(gateway, up, repo, layer):
+    body = encode(document([layer]))
     up.at(f"/v2/{repo}/manifests/{digest(body)}", slow(1.0, manifest(body, OCI_MANIFEST)))
     assert gateway.pull("broken.test", f"{repo}/manifests/{digest(body)}").body == body
 
