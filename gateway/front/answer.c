@@ -17,15 +17,16 @@ h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
 
 void answer_header(struct exchange *ex, const char *name, const char *value) {
     h2o_mem_pool_t *pool = &ex->req->pool;
-    h2o_iovec_t n = h2o_strdup(pool, name, SIZE_MAX), v = h2o_strdup(pool, value, SIZE_MAX);
-    h2o_add_header_by_str(pool, &ex->req->res.headers, n.base, n.len, 1, NULL, v.base, v.len);
+    h2o_iovec_t lower = h2o_strdup(pool, name, SIZE_MAX), v = h2o_strdup(pool, value, SIZE_MAX);
+    h2o_strtolower(lower.base, lower.len);
+    h2o_add_header_by_str(pool, &ex->req->res.headers, lower.base, lower.len, 1, name, v.base, v.len);
 }
 
 void answer_common_headers(struct exchange *ex) {
-    answer_header(ex, "docker-distribution-api-version", "registry/2.0");
-    answer_header(ex, "x-request-id", ex->id);
+    answer_header(ex, "Docker-Distribution-Api-Version", "registry/2.0");
+    answer_header(ex, "X-Request-Id", ex->id);
     if (ex->routed && ex->route.ns_given)
-        answer_header(ex, "oci-namespace", ex->route.registry);
+        answer_header(ex, "OCI-Namespace", ex->route.ns);
 }
 
 static const char *reason_phrase(int status) {
@@ -65,8 +66,8 @@ static void digest_headers(struct exchange *ex, const char *digest) {
     if (digest == NULL || digest[0] == '\0')
         return;
     snprintf(etag, sizeof(etag), "\"%s\"", digest);
-    answer_header(ex, "docker-content-digest", digest);
-    answer_header(ex, "etag", etag);
+    answer_header(ex, "Docker-Content-Digest", digest);
+    answer_header(ex, "ETag", etag);
 }
 
 static void whole_proceed(h2o_generator_t *self, h2o_req_t *req) {
@@ -82,13 +83,13 @@ void answer_send(struct exchange *ex, const struct answer *a) {
     req->res.reason = reason_phrase(a->status);
     req->res.content_length = a->status == 304 ? SIZE_MAX : a->content_length != SIZE_MAX ? a->content_length : a->len;
     answer_common_headers(ex);
-    optional_header(ex, "content-type", a->content_type);
+    optional_header(ex, "Content-Type", a->content_type);
     digest_headers(ex, a->digest);
-    optional_header(ex, "location", a->location);
-    optional_header(ex, "allow", a->allow);
-    optional_header(ex, "retry-after", a->retry_after);
-    optional_header(ex, "link", a->link);
-    optional_header(ex, "oci-filters-applied", a->filters_applied);
+    optional_header(ex, "Location", a->location);
+    optional_header(ex, "Allow", a->allow);
+    optional_header(ex, "Retry-After", a->retry_after);
+    optional_header(ex, "Link", a->link);
+    optional_header(ex, "OCI-Filters-Applied", a->filters_applied);
     bool head = h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
     h2o_start_response(req, &generator);
     if (head || a->len == 0 || a->status == 304) {
@@ -135,7 +136,7 @@ static void deny(struct exchange *ex, enum denial_reason reason, const char *sen
 
 void answer_verdict(struct exchange *ex, const struct verdict *v, const struct question *q) {
     char sentence[DENIAL_SENTENCE_MAX + 1];
-    if (ex->req == NULL)
+    if (ex->req == NULL || ex->started)
         return;
     if (v->rule != NULL)
         snprintf(ex->rule, sizeof(ex->rule), "%s", v->rule);
@@ -155,6 +156,38 @@ void answer_deny(struct exchange *ex, enum denial_reason reason, const char *det
     answer_verdict(ex, &v, &q);
 }
 
+void answer_deny_plain(struct exchange *ex, enum denial_reason reason, const char *words) {
+    struct verdict v = {.reason = reason, .decision = {.rule = DECISION_NO_RULE}};
+    struct question q = exchange_question(ex);
+    char sentence[DENIAL_SENTENCE_MAX + 1];
+    snprintf(v.own, sizeof(v.own), "%s", words);
+    config_sentence(ex->config, &v, &q, ex->id, sentence);
+    ex->denied = true;
+    ex->reason = reason;
+    answer_error(ex, 403, "DENIED", sentence);
+}
+
+enum denial_reason answer_reason(enum document_verdict verdict) {
+    switch (verdict) {
+    case DOCUMENT_URLS:
+        return REASON_URLS;
+    case DOCUMENT_SCHEMA1:
+        return REASON_SCHEMA1;
+    case DOCUMENT_AMBIGUOUS:
+        return REASON_AMBIGUOUS;
+    case DOCUMENT_MEDIA_TYPE:
+        return REASON_MEDIA_TYPE;
+    case DOCUMENT_TOO_LARGE:
+        return REASON_TOO_LARGE;
+    case DOCUMENT_DIGEST:
+        return REASON_DIGEST;
+    case DOCUMENT_MALFORMED:
+    case DOCUMENT_OK:
+        break;
+    }
+    return REASON_MALFORMED;
+}
+
 // --- failures of upstreams ---
 
 /// What the registry itself refuses: plain 403, in its own words.
@@ -167,6 +200,7 @@ static void refused(struct exchange *ex, const struct fetch_result *r) {
 static void not_found(struct exchange *ex, const struct fetch_result *r) {
     const char *code = r->code[0] != '\0'             ? r->code
                        : ex->route.kind == ROUTE_BLOB ? "BLOB_UNKNOWN"
+                       : ex->route.kind == ROUTE_TAGS ? "NAME_UNKNOWN"
                                                       : "MANIFEST_UNKNOWN";
     ex->reason = REASON_NOT_FOUND;
     answer_error(ex, 404, code, r->message[0] != '\0' ? r->message : r->err.text);
@@ -200,6 +234,8 @@ static void credential_refused(struct exchange *ex, const struct fetch_result *r
 }
 
 void answer_failure(struct exchange *ex, const struct fetch_result *r) {
+    if (ex->req == NULL || ex->started)
+        return;
     exchange_came_by(ex, r);
     switch (r->outcome) {
     case FETCH_OK:
@@ -210,6 +246,7 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         not_found(ex, r);
         break;
     case FETCH_RANGE:
+        ex->reason = REASON_REQUEST;
         answer_error(ex, 416, "RANGE_INVALID", r->err.text);
         break;
     case FETCH_LIMITED:

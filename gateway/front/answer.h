@@ -34,11 +34,19 @@ void answer_deny(struct exchange *ex, enum denial_reason reason, const char *det
 /// Deny what the registries and rules deny.
 void answer_verdict(struct exchange *ex, const struct verdict *v, const struct question *q);
 
+/// Deny in the gateway's own `words` and the site's, always as a plain 403: what is refused for everyone.
+void answer_deny_plain(struct exchange *ex, enum denial_reason reason, const char *words);
+
+/// Why a document with this verdict is refused.
+enum denial_reason answer_reason(enum document_verdict verdict);
+
 /// 304 where the client's If-None-Match names this digest; true when it was sent.
 bool answer_not_modified(struct exchange *ex, const char *digest);
 
 /// The headers that every answer has, and those of content.
 void answer_common_headers(struct exchange *ex);
+
+/// `name` in its usual spelling.
 void answer_header(struct exchange *ex, const char *name, const char *value);
 
 /// A request header's value (not NUL-terminated), or {NULL, 0}. `name` in lower case.

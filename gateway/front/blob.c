@@ -32,6 +32,9 @@ static void fail_stream(struct exchange *ex) {
     bool wrong_content;
     fill_failure(ex->fill, &ex->message, &wrong_content);
     ex->reason = wrong_content ? REASON_DIGEST : REASON_UPSTREAM_ERROR;
+    if (wrong_content)
+        ex->verified = 0;
+    ex->writing = true;
     h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
 }
 
@@ -43,8 +46,12 @@ static void pump(struct exchange *ex) {
     size_t count = fill_peek(ex->fill, spans, SPANS_MAX, &state);
     if (count > 0) {
         size_t n = take_spans(spans, count, out, &ex->sending);
+        ex->writing = true;
         h2o_send(ex->req, out, n, H2O_SEND_STATE_IN_PROGRESS);
     } else if (state == FILL_COMPLETE) {
+        if (ex->to_verify)
+            ex->verified = 1;
+        ex->writing = true;
         h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_FINAL);
     } else if (state == FILL_FAILED) {
         fail_stream(ex);
@@ -60,12 +67,15 @@ static void on_proceed(h2o_generator_t *self, h2o_req_t *req) {
     if (ex->sending > 0)
         fill_consume(ex->fill, ex->sending);
     ex->sending = 0;
+    ex->writing = false;
     pump(ex);
 }
 
 /// The client has gone; the rest follows when libh2o disposes of the request.
 static void on_stop(h2o_generator_t *self, h2o_req_t *req) {
     struct exchange *ex = of_generator(self);
+    if (ex->message.text[0] == '\0')
+        err_set(&ex->message, "the client left, or read nothing for too long, before the end");
     if (ex->fill != NULL)
         fill_close(ex->fill);
     ex->fill = NULL;
@@ -77,17 +87,17 @@ static void content_headers(struct exchange *ex, const struct fill_answer *a) {
     char etag[DIGEST_TEXT_MAX + 3], range[80];
     snprintf(etag, sizeof(etag), "\"%s\"", ex->route.digest);
     answer_common_headers(ex);
-    answer_header(ex, "content-type", "application/octet-stream");
-    answer_header(ex, "docker-content-digest", ex->route.digest);
-    answer_header(ex, "etag", etag);
-    answer_header(ex, "accept-ranges", "bytes");
+    answer_header(ex, "Content-Type", "application/octet-stream");
+    answer_header(ex, "Docker-Content-Digest", ex->route.digest);
+    answer_header(ex, "ETag", etag);
+    answer_header(ex, "Accept-Ranges", "bytes");
     if (!a->partial)
         return;
     if (a->total == UINT64_MAX)
         snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/*", a->first, a->last);
     else
         snprintf(range, sizeof(range), "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, a->first, a->last, a->total);
-    answer_header(ex, "content-range", range);
+    answer_header(ex, "Content-Range", range);
 }
 
 /// "bytes=0-" is how some clients ask for all of it: fetched and verified whole, answered as they asked.
@@ -104,34 +114,47 @@ static void start_stream(struct exchange *ex, const struct fill_answer *a) {
     h2o_req_t *req = ex->req;
     bool head = ex->route.method == METHOD_HEAD;
     ex->started = true;
-    ex->verified = head ? -1 : a->verified;
+    ex->to_verify = a->verified; // The log says true when it was, not when it will be.
+    ex->verified = head || a->verified ? -1 : 0;
     req->res.status = a->partial ? 206 : 200;
     req->res.reason = a->partial ? "Partial Content" : "OK";
     req->res.content_length = a->length == UINT64_MAX ? SIZE_MAX : (size_t)a->length;
     content_headers(ex, a);
     ex->generator = (h2o_generator_t){on_proceed, on_stop};
+    ex->writing = true;
     h2o_start_response(req, &ex->generator);
     // An empty first send flushes the head; `proceed` then begins with the body.
     h2o_send(req, NULL, 0, head || a->length == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-static void unsatisfiable(struct exchange *ex, const struct fetch_result *r) {
-    ex->reason = REASON_REQUEST;
-    answer_failure(ex, r);
+/// Nothing is held back of nothing: an empty blob is complete with its head, so its digest is looked at before.
+static bool wrongly_empty(const struct exchange *ex, const struct fill_answer *a) {
+    enum digest_algorithm algorithm = DIGEST_SHA256;
+    char empty[DIGEST_TEXT_MAX + 1];
+    if (a->length != 0 || a->partial || ex->route.method != METHOD_GET)
+        return false;
+    digest_check(ex->route.digest, strlen(ex->route.digest), &algorithm);
+    digest_of(algorithm, "", 0, empty);
+    return strcmp(empty, ex->route.digest) != 0;
 }
 
-static enum denial_reason verdict_reason(enum document_verdict v) {
-    return v == DOCUMENT_URLS ? REASON_URLS : v == DOCUMENT_SCHEMA1 ? REASON_SCHEMA1 : REASON_AMBIGUOUS;
+static void answer_wrongly_empty(struct exchange *ex, const struct fill_answer *a) {
+    char text[ERR_TEXT_MAX];
+    snprintf(text, sizeof(text), "%s sent nothing for %s", a->fetch->upstream, ex->route.digest);
+    exchange_came_by(ex, a->fetch);
+    ex->reason = REASON_DIGEST;
+    ex->verified = 0;
+    answer_error(ex, 502, "UNKNOWN", text);
 }
 
 static void answered(struct exchange *ex, struct fill_answer *a) {
     bool old_client = ex->req->version < 0x101;
-    if (a->refused != DOCUMENT_OK && !(a->refused == DOCUMENT_URLS && ex->config->monitor)) {
-        answer_deny(ex, verdict_reason(a->refused), a->err.text);
-    } else if (!a->ok && a->fetch->outcome == FETCH_RANGE) {
-        unsatisfiable(ex, a->fetch);
+    if (a->refused != DOCUMENT_OK) {
+        answer_deny(ex, answer_reason(a->refused), a->err.text);
     } else if (!a->ok) {
         answer_failure(ex, a->fetch);
+    } else if (wrongly_empty(ex, a)) {
+        answer_wrongly_empty(ex, a);
     } else if (a->length == UINT64_MAX && old_client && ex->route.method == METHOD_GET) {
         answer_error(ex, 505, "UNSUPPORTED", "the registry does not say how long this blob is: ask by HTTP/1.1");
     } else if (!answer_not_modified(ex, ex->route.digest)) {

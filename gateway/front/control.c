@@ -109,6 +109,17 @@ static void make_folder(const char *path) {
     free(copy);
 }
 
+/// A socket that a dead gateway left; any other file is not ours to remove.
+static bool remove_left_over(const char *path, struct err *err) {
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return true;
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(err, "control: %s is there and is no socket", path);
+    unlink(path);
+    return true;
+}
+
 static bool open_socket(struct control *c, struct err *err) {
     struct sockaddr_un at;
     if (!make_address(c->path, &at, err))
@@ -120,7 +131,8 @@ static bool open_socket(struct control *c, struct err *err) {
                        c->path);
     }
     make_folder(c->path);
-    unlink(c->path);
+    if (!remove_left_over(c->path, err))
+        return false;
     mode_t mask = umask(0177);
     bool ok = bind(c->fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(c->fd, 8) == 0;
     umask(mask);

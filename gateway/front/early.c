@@ -48,6 +48,7 @@ static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot) {
 
 static void on_log(h2o_logger_t *self, h2o_req_t *req) {
     exchange_log_early(req, sentence_for(req->res.status));
+    loop_linger(loop_connection(req));
 }
 
 void early_register(h2o_hostconf_t *host) {

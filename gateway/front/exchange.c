@@ -6,6 +6,7 @@
 #include "gateway/front/exchange.h"
 
 #include "gateway/front/answer.h"
+#include "gateway/front/head.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -28,8 +29,8 @@ void exchange_unref(struct exchange *ex) {
     free(ex);
 }
 
-bool exchange_sending(const struct exchange *ex) {
-    return ex->started;
+bool exchange_client_owes(const struct exchange *ex) {
+    return ex->started && (ex->fill == NULL || ex->writing);
 }
 
 static enum action action_of(const struct route *r) {
@@ -62,6 +63,12 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
     }
 }
 
+/// What is left of the request's one deadline.
+static unsigned time_left_ms(const struct exchange *ex) {
+    int64_t left = (int64_t)ex->config->limits.upstream_timeout_s * 1000 - (fetch_now_ms() - ex->began_ms);
+    return left > 1 ? (unsigned)left : 1;
+}
+
 struct content_place exchange_place(const struct exchange *ex) {
     return (struct content_place){
         .owner = gateway_owner(ex->config),
@@ -69,7 +76,7 @@ struct content_place exchange_place(const struct exchange *ex) {
         .name = ex->route.registry,
         .repository = ex->route.repository,
         .monitor = ex->config->monitor,
-        .deadline_ms = ex->config->limits.upstream_timeout_s * 1000,
+        .deadline_ms = time_left_ms(ex),
         .connect_timeout_ms = ex->config->limits.connect_timeout_s * 1000,
     };
 }
@@ -79,11 +86,16 @@ struct content_place exchange_place(const struct exchange *ex) {
 static const char *action_word(const struct exchange *ex) {
     if (!ex->routed || ex->route.kind == ROUTE_REFUSED || ex->route.kind == ROUTE_BASE)
         return NULL;
-    if (ex->route.push)
+    switch (action_of(&ex->route)) {
+    case ACTION_PUSH:
         return "push";
-    if (ex->route.erase)
+    case ACTION_DELETE:
         return "delete";
-    return ex->route.kind == ROUTE_TAGS || ex->route.kind == ROUTE_REFERRERS ? "list" : "pull";
+    case ACTION_LIST:
+        return "list";
+    default:
+        return "pull";
+    }
 }
 
 /// Every message and header is a slice; the record wants strings.
@@ -177,8 +189,10 @@ static void on_dispose(void *p) {
     h2o_req_t *req = ex->req;
     struct connection *c = loop_connection(req);
     write_log(ex, req);
-    if (c != NULL && c->exchange == ex)
+    if (c->exchange == ex) {
         c->exchange = NULL;
+        c->idle_since_ms = fetch_now_ms();
+    }
     ex->req = NULL;
     if (ex->fill != NULL)
         fill_close(ex->fill);
@@ -216,6 +230,7 @@ static struct exchange *exchange_new(h2o_req_t *req) {
     make_id(ex->id);
     c->exchange = ex;
     c->progress_ms = ex->began_ms;
+    c->head_since_ms = 0;
     struct hook *hook = h2o_mem_alloc_shared(&req->pool, sizeof(*hook), on_dispose);
     hook->exchange = ex;
     return ex;
@@ -225,6 +240,11 @@ void exchange_abandon(struct exchange *ex) {
     static h2o_generator_t generator;
     if (ex->req == NULL)
         return;
+    if (ex->started && ex->fill != NULL && !ex->writing) { // libh2o watches no socket that it does not write to.
+        ex->writing = true;
+        h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
+        return;
+    }
     if (ex->started) {
         loop_cut(loop_connection(ex->req));
         return;
@@ -238,21 +258,25 @@ void exchange_abandon(struct exchange *ex) {
 
 // --- what is refused before routing ---
 
+static const struct {
+    int status;
+    const char *sentence;
+} head_faults[] = {
+    [HEAD_TOO_LARGE] = {431, "the request's head is over 64 KiB"},
+    [HEAD_FOLDED] = {400, "a header line is folded: RFC 9112 forbids it"},
+    [HEAD_FRAMING] = {400, "the request says more than once how long its body is"},
+    [HEAD_HOST] = {400, "the request needs exactly one Host"},
+};
+
+/// libh2o keeps the head as it came (names in lower case) until it has been answered.
 static bool head_acceptable(struct exchange *ex) {
-    const h2o_req_t *req = ex->req;
-    size_t bytes = req->method.len + req->path.len + req->authority.len;
-    for (size_t i = 0; i < req->headers.size; i++) {
-        const h2o_header_t *h = &req->headers.entries[i];
-        if (h->name == NULL || h->name->len == 0) { // libh2o's parser lets folded lines through like this.
-            answer_error(ex, 400, "UNSUPPORTED", "a header line is folded: RFC 9112 forbids it");
-            return false;
-        }
-        bytes += h->name->len + h->value.len + 4;
-    }
-    if (bytes <= GATEWAY_HEAD_MAX)
+    const h2o_buffer_t *input = loop_connection(ex->req)->sock->input;
+    enum head_fault fault = head_judge(input->bytes, input->size, GATEWAY_HEAD_MAX);
+    if (fault == HEAD_OK)
         return true;
-    ex->req->http1_is_persistent = 0;
-    answer_error(ex, 431, "UNSUPPORTED", "the request's head is over 64 KiB");
+    ex->reason = REASON_REQUEST;
+    ex->req->http1_is_persistent = 0; // Where the next request begins cannot be known.
+    answer_error(ex, head_faults[fault].status, "UNSUPPORTED", head_faults[fault].sentence);
     return false;
 }
 
@@ -275,11 +299,11 @@ static void route(struct exchange *ex) {
 }
 
 static void refuse_route(struct exchange *ex) {
-    ex->reason = REASON_REQUEST;
     if (ex->route.status == 403) {
-        ex->denied = true;
-        ex->reason = REASON_ACTION;
+        answer_deny_plain(ex, REASON_ACTION, ex->route.err.text);
+        return;
     }
+    ex->reason = REASON_REQUEST;
     if (ex->route.status == 405)
         ex->req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.
     answer_error(ex, ex->route.status, ex->route.code, ex->route.err.text);

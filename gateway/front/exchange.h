@@ -28,12 +28,15 @@ struct exchange {
     bool started;                    ///< The answer's head was handed to libh2o.
     bool relinked;                   ///< There are no more unread children to read.
     int children_read;
+    size_t children_failed;          ///< For want of an answer; passed over in this request.
     char child[DIGEST_TEXT_MAX + 1]; ///< The one being read.
 
     // What streams (blob.c).
     h2o_generator_t generator;
     struct fill *fill;
+    bool writing;     ///< libh2o has something to write and will call `proceed`.
     size_t sending;   ///< Bytes peeked and handed to libh2o.
+    bool to_verify;   ///< The digest is being computed.
     bool whole_range; ///< Asked for as "bytes=0-".
     struct loop_message readable;
 
@@ -59,8 +62,8 @@ void exchange_unref(struct exchange *ex);
 /// The client has gone, or the gateway ends: let go of the request.
 void exchange_abandon(struct exchange *ex);
 
-/// Has the client been given something to read?
-bool exchange_sending(const struct exchange *ex);
+/// Is it the client's turn: was it given something to read that it has not taken yet?
+bool exchange_client_owes(const struct exchange *ex);
 
 /// What is asked of the policy, by name: the tag or the digest of the request. Valid as long as the exchange.
 struct question exchange_question(const struct exchange *ex);

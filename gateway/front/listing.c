@@ -46,6 +46,11 @@ static void send_listing(struct exchange *ex, const struct listing_answer *l, co
     answer_send(ex, &a);
 }
 
+static void refuse_listing(struct exchange *ex, const char *why) {
+    ex->reason = REASON_UPSTREAM_ERROR;
+    answer_error(ex, 502, "UNKNOWN", why);
+}
+
 static void send_tags(struct exchange *ex, const struct listing_answer *l) {
     struct buf out;
     struct err err;
@@ -53,7 +58,7 @@ static void send_tags(struct exchange *ex, const struct listing_answer *l) {
     if (listing_tags(l->body, l->len, ex->route.asked, tag_shown, ex, &out, &err))
         send_listing(ex, l, "application/json", out.data, out.len);
     else
-        answer_error(ex, 502, "UNKNOWN", err.text);
+        refuse_listing(ex, err.text);
     buf_deinit(&out);
 }
 
@@ -65,8 +70,7 @@ static void send_referrers(struct exchange *ex, const struct listing_answer *l) 
     struct links *links = content_links(ex->gateway->content);
     enum document_verdict v = document_judge(l->body, l->len, l->content_type, NULL, NULL, &document, &err);
     if (v != DOCUMENT_OK || document.kind != DOCUMENT_INDEX) {
-        answer_deny(ex, v == DOCUMENT_URLS ? REASON_URLS : REASON_MALFORMED,
-                    v != DOCUMENT_OK ? err.text : "the registry's list of referrers is no index");
+        answer_deny(ex, answer_reason(v), v != DOCUMENT_OK ? err.text : "the registry's list of referrers is no index");
     } else {
         for (size_t i = 0; i < document.count; i++)
             links_referrer(links, ex->route.registry, ex->route.repository, ex->route.digest,
@@ -96,9 +100,11 @@ static void run_listing(struct loop_message *super) {
                                .content_type = m->content_type,
                                .link = m->link,
                                .filters_applied = m->filters};
-    if (ex->req != NULL && m->body == NULL) {
+    if (ex->req == NULL || ex->started) {
+        // The client has gone.
+    } else if (m->body == NULL) {
         answer_failure(ex, &m->fetch);
-    } else if (ex->req != NULL) {
+    } else {
         exchange_came_by(ex, &m->fetch);
         if (ex->route.kind == ROUTE_TAGS)
             send_tags(ex, &l);

@@ -81,14 +81,36 @@ bool listing_query(const char *target, size_t len, char out[LISTING_QUERY_MAX + 
 
 // --- Link ---
 
-/// The target of `<...>; rel="next"`; false when the link is none.
+/// The end of one link's parameters: the next comma that is not in quotes, or the text's end.
+static const char *params_end(const char *p) {
+    for (bool quoted = false; *p != '\0' && (quoted || *p != ','); p++)
+        quoted = quoted != (*p == '"');
+    return p;
+}
+
+static bool is_next(const char *params, size_t len) {
+    static const char *const spellings[] = {"rel=\"next\"", "rel=next"};
+    for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++)
+        for (size_t n = strlen(spellings[i]), at = 0; at + n <= len; at++)
+            if (strncasecmp(params + at, spellings[i], n) == 0)
+                return true;
+    return false;
+}
+
+/// The target of the `<...>; rel="next"` among the links; false: there is none.
 static bool next_target(const char *link, const char **target, size_t *len) {
-    const char *open = strchr(link, '<'), *close = open != NULL ? strchr(open, '>') : NULL;
-    if (close == NULL || (strcasestr(close, "rel=\"next\"") == NULL && strcasestr(close, "rel=next") == NULL))
-        return false;
-    *target = open + 1;
-    *len = (size_t)(close - open - 1);
-    return true;
+    for (const char *open; (open = strchr(link, '<')) != NULL;) {
+        const char *close = strchr(open, '>');
+        if (close == NULL)
+            return false;
+        const char *end = params_end(close);
+        *target = open + 1;
+        *len = (size_t)(close - open - 1);
+        if (is_next(close, (size_t)(end - close)))
+            return true;
+        link = end;
+    }
+    return false;
 }
 
 /// A relative target is on the upstream's host; an absolute one must name it.

@@ -6,10 +6,11 @@
 
 #include "gateway/front/early.h"
 #include "gateway/front/exchange.h"
+#include "gateway/front/linger.h"
 #include "mirrors/base/mem.h"
 
 #include <assert.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <linux/tcp.h> // glibc's struct tcp_info lacks tcpi_bytes_acked.
 #include <netinet/in.h>
 #include <signal.h>
@@ -23,7 +24,8 @@ enum {
     ACCEPTS_PER_TURN = 16,
     RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
     HANDSHAKE_TIMEOUT_MS = 10 * 1000,
-    CUT_WAIT_MS = 2000 ///< For libh2o to close what was cut at the end.
+    IDLE_EXTRA_MS = 15 * 1000, ///< Beyond the idle timeout: a TLS handshake comes before it.
+    CUT_WAIT_MS = 2000         ///< For libh2o to close what was cut at the end.
 };
 
 /// A listening socket in this loop.
@@ -55,6 +57,7 @@ struct loop {
     struct connection *connections;
     struct watched *watched;
     struct retired *retired;
+    struct lingering *lingering;
     bool stopping;
     int64_t stop_at_ms;
 };
@@ -69,6 +72,10 @@ struct connection *loop_connection(h2o_req_t *req) {
 
 void loop_cut(struct connection *c) {
     shutdown(h2o_socket_get_fd(c->sock), SHUT_RDWR);
+}
+
+void loop_linger(struct connection *c) {
+    linger_begin(&c->loop->lingering, c->sock);
 }
 
 // --- messages ---
@@ -128,6 +135,7 @@ static void connection_new(struct watched *w, h2o_socket_t *sock) {
     struct connection *c = mem_zalloc(1, sizeof(*c));
     c->loop = l;
     c->sock = sock;
+    c->idle_since_ms = fetch_now_ms();
     c->listener = listener_ref(w->listener);
     c->next = l->connections;
     if (c->next != NULL)
@@ -189,7 +197,7 @@ static void free_retired(struct loop *l, int64_t older_than_ms) {
 }
 
 static void watch(struct loop *l, struct listener *listener) {
-    int fd = dup(listener->fd);
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (fd < 0)
         return;
     struct watched *w = mem_zalloc(1, sizeof(*w));
@@ -278,7 +286,7 @@ static void check_answering(struct connection *c, const struct limits_config *li
         exchange_abandon(c->exchange);
         return;
     }
-    if (info.tcpi_bytes_acked != c->acked || !exchange_sending(c->exchange)) {
+    if (info.tcpi_bytes_acked != c->acked || !exchange_client_owes(c->exchange)) {
         c->acked = info.tcpi_bytes_acked;
         c->progress_ms = now_ms;
     } else if (now_ms - c->progress_ms > (int64_t)limits->send_timeout_s * 1000) {
@@ -286,8 +294,12 @@ static void check_answering(struct connection *c, const struct limits_config *li
     }
 }
 
+/// Between requests. Idleness is libh2o's to end; what is still here long after that is a close that cannot finish: TLS
+/// that waits to say goodbye to a client that reads nothing.
 static void check_waiting(struct connection *c, const struct limits_config *limits, int64_t now_ms) {
-    if (c->sock->input->size == 0)
+    if (now_ms - c->idle_since_ms > (int64_t)limits->idle_timeout_s * 1000 + IDLE_EXTRA_MS)
+        loop_cut(c);
+    else if (c->sock->input->size == 0)
         c->head_since_ms = 0;
     else if (c->head_since_ms == 0)
         c->head_since_ms = now_ms;
@@ -309,6 +321,7 @@ static void check_connections(struct loop *l) {
     }
     config_unref(config);
     free_retired(l, now - RETIRED_MS);
+    linger_tick(&l->lingering, l->stopping);
     if (!l->stopping && !at_cap(l))
         pause_listeners(l, false);
 }
@@ -376,6 +389,7 @@ static void configure(struct loop *l) {
     l->globalconf.server_name = h2o_iovec_init(H2O_STRLIT("pullgate"));
     l->globalconf.max_request_entity_size = GATEWAY_BODY_MAX;
     l->globalconf.http1.upgrade_to_http2 = 0;
+    l->globalconf.http2.callbacks.request_shutdown = NULL; // Its timer would outlive the loop; HTTP/2 is off.
     l->globalconf.http1.req_timeout = (uint64_t)config->limits.idle_timeout_s * 1000;
     l->globalconf.handshake_timeout = HANDSHAKE_TIMEOUT_MS;
     config_unref(config);
@@ -411,6 +425,7 @@ void loop_free(struct loop *l) {
     while (!h2o_linklist_is_empty(&l->receiver._messages))
         h2o_evloop_run(l->ctx.loop, 0);
     free_retired(l, INT64_MAX);
+    linger_tick(&l->lingering, true);
     h2o_timeout_unlink(&l->tick_entry);
     h2o_timeout_dispose(l->ctx.loop, &l->tick);
     h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);

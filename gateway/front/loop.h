@@ -29,6 +29,7 @@ struct connection {
     h2o_socket_t *sock;
     struct listener *listener; ///< A reference: as it was when the connection was accepted.
     struct exchange *exchange; ///< The request in flight, or NULL.
+    int64_t idle_since_ms;     ///< When it was accepted or the last request ended.
     int64_t head_since_ms;     ///< A request head began to arrive and has not ended; 0: none.
     int64_t progress_ms;       ///< When the client last acknowledged bytes of the answer.
     uint64_t acked;            ///< How many, so far.
@@ -64,6 +65,9 @@ struct gateway *loop_gateway(const struct loop *l);
 
 /// The connection that a request came on.
 struct connection *loop_connection(h2o_req_t *req);
+
+/// The connection is about to be closed on a client that may still be sending: let it read the answer first.
+void loop_linger(struct connection *c);
 
 /// End a connection from outside: libh2o notices, calls the generator's stop and cleans up.
 void loop_cut(struct connection *c);

@@ -63,7 +63,7 @@ struct manifest_wait {
 
 static void run_manifest(struct loop_message *super) {
     struct manifest_message *m = H2O_STRUCT_FROM_MEMBER(struct manifest_message, super, super);
-    if (m->exchange->req != NULL)
+    if (m->exchange->req != NULL && !m->exchange->started)
         m->next(m->exchange, m->manifest, &m->fetch);
     manifest_unref(m->manifest);
     exchange_unref(m->exchange);
@@ -92,27 +92,6 @@ static void read_manifest(struct exchange *ex, const char *tag, const char *dige
     content_manifest(ex->gateway->content, &place, tag, digest, ex->route.method == METHOD_GET, on_manifest, w);
 }
 
-static enum denial_reason reason_of_verdict(enum document_verdict v) {
-    switch (v) {
-    case DOCUMENT_URLS:
-        return REASON_URLS;
-    case DOCUMENT_SCHEMA1:
-        return REASON_SCHEMA1;
-    case DOCUMENT_AMBIGUOUS:
-        return REASON_AMBIGUOUS;
-    case DOCUMENT_MEDIA_TYPE:
-        return REASON_MEDIA_TYPE;
-    case DOCUMENT_TOO_LARGE:
-        return REASON_TOO_LARGE;
-    case DOCUMENT_DIGEST:
-        return REASON_DIGEST;
-    case DOCUMENT_MALFORMED:
-    case DOCUMENT_OK:
-        break;
-    }
-    return REASON_MALFORMED;
-}
-
 static void send_manifest(struct exchange *ex, struct manifest *m) {
     if (answer_not_modified(ex, m->digest))
         return;
@@ -136,7 +115,7 @@ static bool refused_document(struct exchange *ex, const struct manifest *m) {
         note_would(ex, "deny", key);
         return false;
     }
-    answer_deny(ex, reason_of_verdict(m->verdict), m->err.text);
+    answer_deny(ex, answer_reason(m->verdict), m->err.text);
     return true;
 }
 
@@ -180,17 +159,24 @@ static void relink(struct exchange *ex) {
     struct links_unread *unread = mem_zalloc(1, sizeof(*unread));
     struct links *links = content_links(ex->gateway->content);
     links_unread(links, ex->route.registry, ex->route.repository, tag_allowed, ex, unread);
-    if (unread->count > 0 && ex->children_read < LINKS_UNREAD_MAX) {
+    if (unread->count > ex->children_failed && ex->children_read < LINKS_UNREAD_MAX) {
         ex->children_read++;
-        memcpy(ex->child, unread->digest[0], sizeof(ex->child));
+        memcpy(ex->child, unread->digest[ex->children_failed], sizeof(ex->child));
     } else {
         ex->relinked = true;
     }
     free(unread);
 }
 
+/// Will the registry say the same next time?
+static bool lasting(const struct fetch_result *fetch) {
+    return fetch->outcome == FETCH_NOT_FOUND || fetch->outcome == FETCH_REFUSED;
+}
+
 static void got_child(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch) {
-    if (m == NULL || m->verdict != DOCUMENT_OK)
+    if (m == NULL && !lasting(fetch))
+        ex->children_failed++;
+    else if (m == NULL || m->verdict != DOCUMENT_OK)
         links_skip(content_links(ex->gateway->content), ex->route.registry, ex->route.repository, ex->child);
     permit(ex);
 }

@@ -89,10 +89,15 @@ static void remember_refusal(struct content *c, const struct content_place *plac
     free(key);
 }
 
+static size_t manifest_cost(const struct manifest *m) {
+    size_t descriptors = m->verdict == DOCUMENT_OK ? m->document.count : 0;
+    return sizeof(*m) + m->len + descriptors * sizeof(struct descriptor);
+}
+
 void content_remember(struct content *c, const struct content_place *place, struct manifest *m) {
     char *key = key_of(place, m->digest);
     pthread_mutex_lock(&c->lock);
-    lru_put(c->judged, key, strlen(key), manifest_ref(m), m->len + sizeof(*m));
+    lru_put(c->judged, key, strlen(key), manifest_ref(m), manifest_cost(m));
     if (m->verdict == DOCUMENT_OK)
         remember_sizes(c, place, m);
     else

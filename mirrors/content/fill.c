@@ -30,7 +30,9 @@ struct fill {
     // The writer's alone.
     struct digest_hasher *hasher; ///< NULL: not to be verified.
     bool answered;
+    bool overrun; ///< More came than was promised.
     uint64_t received;
+    uint64_t promised; ///< Bytes that have to come, no more and no fewer; UINT64_MAX: nobody said.
 
     pthread_mutex_t lock;
     char *ring;
@@ -87,7 +89,11 @@ static bool read_partial(struct fill *f, const struct transfer_head *h, struct f
         return false;
     a->partial = true;
     a->length = a->last - a->first + 1;
-    return h->length < 0 || (uint64_t)h->length == a->length;
+    if (a->total == UINT64_MAX)
+        a->total = f->expected;
+    if (a->total == UINT64_MAX && a->first == 0)
+        return false; // It may hold the blob's last byte, and nobody could tell.
+    return a->last < a->total && (h->length < 0 || (uint64_t)h->length == a->length);
 }
 
 static bool read_head(struct fill *f, const struct transfer_head *h, struct fill_answer *a) {
@@ -97,9 +103,24 @@ static bool read_head(struct fill *f, const struct transfer_head *h, struct fill
     return h->status != 206 || read_partial(f, h, a);
 }
 
+static bool is_whole(const struct fill *f, const struct fill_answer *a) {
+    return !f->head_only && a->first == 0 && (!a->partial || a->last + 1 == a->total);
+}
+
+/// An answer without a byte is complete with its head, so it is judged before.
+static bool wrongly_empty(const struct fill *f, const struct fill_answer *a) {
+    enum digest_algorithm algorithm;
+    char digest[DIGEST_TEXT_MAX + 1];
+    if (f->head_only || a->length != 0 || digest_check(f->digest, strlen(f->digest), &algorithm) != DIGEST_OK)
+        return false;
+    digest_of(algorithm, "", 0, digest);
+    return strcmp(digest, f->digest) != 0;
+}
+
 static void prepare(struct fill *f, const struct fill_answer *a) {
     enum digest_algorithm algorithm = DIGEST_SHA256;
-    bool whole = !f->head_only && a->first == 0 && (!a->partial || a->last + 1 == a->total);
+    bool whole = is_whole(f, a);
+    f->promised = a->length == UINT64_MAX && whole ? f->expected : a->length;
     if (whole && digest_check(f->digest, strlen(f->digest), &algorithm) == DIGEST_OK) {
         f->hasher = digest_hasher_new(algorithm);
         f->hold_back = true;
@@ -116,6 +137,12 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
     char text[ERR_TEXT_MAX];
     if (!read_head(f, h, &a)) {
         refuse(f, so_far, FETCH_BROKEN, "the registry answered a range request with another range");
+        return TRANSFER_STOP;
+    }
+    if (wrongly_empty(f, &a)) {
+        snprintf(text, sizeof(text), "%s sent nothing at all as %s", so_far->upstream, f->digest);
+        fetch_mismatched(f->content->fetcher, f->name, so_far->upstream, f->digest, text);
+        refuse(f, so_far, FETCH_MISMATCH, text);
         return TRANSFER_STOP;
     }
     if (a.total != UINT64_MAX && f->expected != UINT64_MAX && a.total != f->expected) {
@@ -145,6 +172,11 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     pthread_mutex_lock(&f->lock);
     bool fits = f->used + len <= f->window;
     if (f->closed) {
+        pthread_mutex_unlock(&f->lock);
+        return TRANSFER_STOP;
+    }
+    f->overrun = len > f->promised - f->received;
+    if (f->overrun) {
         pthread_mutex_unlock(&f->lock);
         return TRANSFER_STOP;
     }
@@ -202,12 +234,24 @@ static void set_end(struct fill *f, enum fill_state state, const struct err *err
         f->callbacks.readable(f->ctx);
 }
 
+/// The front has told its client how much comes, which therefore is what has to come, whatever framed the
+/// upstream's answer.
+static bool length_fits(const struct fill *f, const struct fetch_result *result, struct err *err) {
+    if (f->overrun)
+        return err_set(err, "%s sent more than the %" PRIu64 " bytes that this should have", result->upstream,
+                       f->promised);
+    if (result->outcome == FETCH_OK && !f->head_only && f->promised != UINT64_MAX && f->received != f->promised)
+        return err_set(err, "%s ended its answer after %" PRIu64 " of %" PRIu64 " bytes", result->upstream, f->received,
+                       f->promised);
+    return true;
+}
+
 static void on_done(void *ctx, const struct fetch_result *result) {
     struct fill *f = ctx;
     struct err err = result->err;
     if (!f->answered)
         answer_failure(f, result);
-    if (result->outcome != FETCH_OK)
+    if (!length_fits(f, result, &err) || result->outcome != FETCH_OK)
         set_end(f, FILL_FAILED, &err, false);
     else if (f->head_only || verify(f, result, &err))
         set_end(f, FILL_COMPLETE, NULL, false);
@@ -264,9 +308,10 @@ void fill_close(struct fill *f) {
 
 // --- the start ---
 
-static bool refused_before(struct fill *f) {
+/// Monitor mode lets `urls` pass, as in manifests.
+static bool refused_before(struct fill *f, bool monitor) {
     struct refusal refusal;
-    if (!content_refused(f->content, f->name, f->digest, &refusal))
+    if (!content_refused(f->content, f->name, f->digest, &refusal) || (monitor && refusal.verdict == DOCUMENT_URLS))
         return false;
     struct fetch_result nothing = {.outcome = FETCH_CANCELLED};
     struct fill_answer a = {.fetch = &nothing, .refused = refusal.verdict, .err = refusal.err};
@@ -304,8 +349,9 @@ struct fill *fill_new(struct content *c, const struct content_place *place, cons
     if (range != NULL && !head)
         f->asked = *range;
     f->expected = content_size(c, place, digest);
+    f->promised = UINT64_MAX;
     pthread_mutex_init(&f->lock, NULL);
-    if (refused_before(f))
+    if (refused_before(f, place->monitor))
         return f;
     struct fetch_spec spec = content_spec(place, FETCH_BLOB, digest);
     spec.head = head;

@@ -160,6 +160,10 @@ static void headed(void *ctx, const struct whole *w) {
     enum digest_algorithm algorithm;
     bool ok = w->result->outcome == FETCH_OK;
     bool left = time_left(j);
+    if (w->body.overflow) {
+        too_large(j, w);
+        return;
+    }
     if (ok && digest_check(w->head.digest, strlen(w->head.digest), &algorithm) == DIGEST_OK) {
         memcpy(j->digest, w->head.digest, sizeof(j->digest));
         found(j, w->result);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The fetcher: its threads, their queues, and what it remembers of endpoints. Other threads speak to a fetch thread
-// only through its queue (`lock`) and curl_multi_wakeup().
+// only through its queue (`lock`) and multi_wake().
 
 #include "mirrors/upstream/fetch_thread.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { CONNECTIONS_KEPT = 64, ENDPOINTS_REMEMBERED = 10000 };
+enum { CONNECTIONS_KEPT = 64, ENDPOINTS_REMEMBERED = 10000, IDLE_WAIT_MS = 60000 };
 
 int64_t fetch_now_ms(void) {
     struct timespec ts;
@@ -45,7 +45,7 @@ void fetch_post(struct fetch *f, struct message *m) {
     *t->queue_end = m;
     t->queue_end = &m->next;
     pthread_mutex_unlock(&t->lock);
-    curl_multi_wakeup(t->multi);
+    multi_wake(t->multi);
 }
 
 static void handle(struct message *m, bool stopping) {
@@ -80,14 +80,6 @@ static bool take_messages(struct fetch_thread *t) {
 
 // --- threads ---
 
-static void finish_transfers(struct fetch_thread *t) {
-    CURLMsg *m;
-    int left;
-    while ((m = curl_multi_info_read(t->multi, &left)) != NULL)
-        if (m->msg == CURLMSG_DONE)
-            transfer_finished(m->easy_handle, m->data.result);
-}
-
 static void end_turn(struct fetch_thread *t) {
     for (struct fetch *f = t->active; f != NULL; f = f->next_active) {
         if (f->fed && f->callbacks.turn != NULL)
@@ -114,16 +106,13 @@ static void *run(void *arg) {
     struct fetch_thread *t = arg;
     int64_t next_check = 0;
     while (take_messages(t)) {
-        int running;
-        curl_multi_perform(t->multi, &running);
-        finish_transfers(t);
+        multi_turn(t->multi, t->active != NULL || t->tokens != NULL ? FETCH_TICK_MS : IDLE_WAIT_MS, transfer_finished);
         end_turn(t);
         int64_t now = fetch_now_ms();
         if (now >= next_check) {
             check_deadlines(t, now);
             next_check = now + FETCH_TICK_MS;
         }
-        curl_multi_poll(t->multi, NULL, 0, t->active != NULL || t->tokens != NULL ? FETCH_TICK_MS : 60000, NULL);
     }
     end_everything(t);
     take_messages(t);
@@ -132,15 +121,14 @@ static void *run(void *arg) {
 
 static bool thread_start(struct fetch_thread *t, struct fetcher *f, struct err *err) {
     t->fetcher = f;
-    t->multi = curl_multi_init();
-    assert(t->multi != NULL);
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
-    curl_multi_setopt(t->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    t->multi = multi_new(CONNECTIONS_KEPT, err);
+    if (t->multi == NULL)
+        return false;
     pthread_mutex_init(&t->lock, NULL);
     t->queue_end = &t->queue;
     if (pthread_create(&t->thread, NULL, run, t) == 0)
         return true;
-    curl_multi_cleanup(t->multi);
+    multi_free(t->multi);
     pthread_mutex_destroy(&t->lock);
     return err_set(err, "cannot start a fetch thread");
 }
@@ -149,10 +137,30 @@ static void thread_stop(struct fetch_thread *t) {
     pthread_mutex_lock(&t->lock);
     t->stop = true;
     pthread_mutex_unlock(&t->lock);
-    curl_multi_wakeup(t->multi);
+    multi_wake(t->multi);
     pthread_join(t->thread, NULL);
-    take_messages(t); // What was posted while the thread ended.
-    curl_multi_cleanup(t->multi);
+}
+
+static bool has_messages(struct fetch_thread *t) {
+    pthread_mutex_lock(&t->lock);
+    bool any = t->queue != NULL;
+    pthread_mutex_unlock(&t->lock);
+    return any;
+}
+
+/// What was posted while the threads ended. Hearing of an end, an owner may still start the next step of its work, on
+/// any thread: so all of them stand until nothing more comes.
+static void drain(struct fetcher *f) {
+    for (unsigned i = 0; i < f->thread_count;) {
+        bool any = has_messages(&f->threads[i]);
+        if (any)
+            take_messages(&f->threads[i]);
+        i = any ? 0 : i + 1;
+    }
+}
+
+static void thread_free(struct fetch_thread *t) {
+    multi_free(t->multi);
     pthread_mutex_destroy(&t->lock);
 }
 
@@ -240,6 +248,9 @@ void fetcher_free(struct fetcher *f) {
         return;
     for (unsigned i = 0; i < f->thread_count; i++)
         thread_stop(&f->threads[i]);
+    drain(f);
+    for (unsigned i = 0; i < f->thread_count; i++)
+        thread_free(&f->threads[i]);
     free(f->threads);
     auth_free(f->auth);
     lru_free(f->resting);

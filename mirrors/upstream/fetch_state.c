@@ -129,8 +129,8 @@ static void set_auth_key(struct fetch *f) {
         auth_leave(auth, f->auth_key, &f->waiter);
     f->token_round++;
     free(f->auth_key);
-    f->auth_key =
-        mem_printf("%s\n%s/%s\n%s", endpoint(f)->base, endpoint(f)->path, f->spec.repository, c != NULL ? c->name : "");
+    f->auth_key = mem_printf("%s\n%s\n%s/%s\n%s\n%s", f->spec.name, endpoint(f)->base, endpoint(f)->path,
+                             f->spec.repository, c != NULL ? c->name : "", c != NULL ? c->username : "");
     f->result.credential = c != NULL ? c->name : NULL;
 }
 
@@ -166,6 +166,7 @@ static void start_endpoint(struct fetch *f) {
     free(f->url);
     f->url = make_url(f);
     f->at_origin = true;
+    f->hop_unlisted = false;
     f->auth_fresh = false;
     f->result.hop_count = 0;
     f->result.status = 0;
@@ -199,6 +200,11 @@ void fetch_begin(struct fetch *f) {
 
 // --- what an answer means ---
 
+/// The host that was asked last: the endpoint's, or where it redirected to.
+static const char *asked_host(const struct fetch *f) {
+    return f->result.hop_count == 0 ? f->result.upstream : f->result.hops[f->result.hop_count - 1];
+}
+
 static bool encoded(const struct transfer_head *h) {
     return h->content_encoding[0] != '\0' && strcasecmp(h->content_encoding, "identity") != 0;
 }
@@ -229,7 +235,8 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h) {
     f->head_delivered = true;
     fetcher_revive(f->thread->fetcher, endpoint(f)->base);
     if (!f->spec.whole)
-        f->deadline_ms = f->attempt_deadline_ms = INT64_MAX;
+        f->deadline_ms = INT64_MAX;
+    f->attempt_deadline_ms = f->deadline_ms; // No other endpoint is asked from here on.
     return f->callbacks.head(f->ctx, &f->head, &f->result);
 }
 
@@ -267,7 +274,7 @@ static void finish_error(struct fetch *f) {
     else {
         if (status >= 500)
             fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
-        fail(f, FETCH_STATUS, "%s answered with status %d%s%s", f->result.upstream, status,
+        fail(f, FETCH_STATUS, "%s answered with status %d%s%s", asked_host(f), status,
              r->message[0] != '\0' ? ": " : "", r->message);
     }
 }
@@ -302,7 +309,7 @@ static bool target_ok(struct fetch *f, enum target_kind kind, const char *locati
 static void follow_redirect(struct fetch *f) {
     struct target target;
     if (f->head.location == NULL) {
-        fail(f, FETCH_REDIRECT, "%s answered with status %d and no Location", f->result.upstream, f->head.status);
+        fail(f, FETCH_REDIRECT, "%s answered with status %d and no usable Location", asked_host(f), f->head.status);
         return;
     }
     if (f->result.hop_count >= REDIRECT_HOPS_MAX) {
@@ -312,6 +319,7 @@ static void follow_redirect(struct fetch *f) {
     if (target_ok(f, TARGET_REDIRECT, f->head.location, &target)) {
         hostport_format(&target.at, f->result.hops[f->result.hop_count++]);
         f->at_origin = f->at_origin && target.same_origin;
+        f->hop_unlisted = target.unlisted;
         free(f->url);
         f->url = target.url;
         target.url = NULL;
@@ -328,8 +336,16 @@ static void use_value(struct fetch *f, char *value) {
     start_transfer(f);
 }
 
+/// From the file as it is now; when it cannot be read, the one before is still the best there is.
+static char *reread_password(struct credential *c) {
+    if (c == NULL)
+        return NULL;
+    credential_load(c, true, NULL);
+    return credential_password(c);
+}
+
 static void use_basic(struct fetch *f, struct credential *c) {
-    char *password = c != NULL && credential_load(c, true, NULL) ? credential_password(c) : NULL;
+    char *password = reread_password(c);
     if (password == NULL) {
         finish_error(f);
         return;
@@ -352,14 +368,15 @@ static void use_bearer(struct fetch *f, const struct challenge *c) {
     char *value = NULL;
     if (target_ok(f, TARGET_REALM, c->realm, &realm)) {
         // An unlisted realm (monitor mode) is asked without credentials.
-        struct credential *credential = f->result.unlisted_host[0] == '\0' ? credential_for(f) : NULL;
+        struct credential *credential = realm.unlisted ? NULL : credential_for(f);
+        f->result.credential = credential != NULL ? credential->name : NULL;
         switch (
             auth_begin(f->thread->fetcher->auth, f->auth_key, f->authorization, fetch_now_ms(), &f->waiter, &value)) {
         case AUTH_USE:
             use_value(f, value);
             break;
         case AUTH_ASK:
-            token_request_start(f, c, realm.url, credential);
+            token_request_start(f, c, realm.url, realm.unlisted, credential);
             break;
         case AUTH_WAIT:
             break;
@@ -372,13 +389,14 @@ static void use_bearer(struct fetch *f, const struct challenge *c) {
 }
 
 static void authenticate(struct fetch *f) {
-    if (f->head.status == 403) { // A cached value that no longer suffices; without it comes the challenge.
+    const struct challenge *c = f->head.status == 401 ? challenge_choose(&f->head.challenges) : NULL;
+    if (c == NULL && f->authorization != NULL) {
+        // A cached value that no longer suffices; without it comes the challenge.
         auth_forget(f->thread->fetcher->auth, f->auth_key, f->authorization);
         set_authorization(f, NULL);
         start_transfer(f);
         return;
     }
-    const struct challenge *c = challenge_choose(&f->head.challenges);
     if (c == NULL)
         finish_error(f);
     else if (c->scheme == CHALLENGE_BEARER)
@@ -404,6 +422,21 @@ static void token_woken(struct auth_waiter *w, const char *value, const void *fa
     fetch_post(f, m);
 }
 
+/// A token server that fails as an endpoint may fail: the next endpoint has perhaps another one, or needs none.
+static bool endpoint_failed(const struct fetch_result *failure) {
+    switch (failure->outcome) {
+    case FETCH_UNREACHABLE:
+    case FETCH_ADDRESS:
+    case FETCH_TIMEOUT:
+    case FETCH_BROKEN:
+        return true;
+    case FETCH_STATUS:
+        return failure->status >= 500;
+    default:
+        return false;
+    }
+}
+
 void fetch_token_arrived(struct fetch *f, unsigned round, const char *value, const struct fetch_result *failure) {
     if (round != f->token_round || f->transfer != NULL)
         return; // For an endpoint that was given up meanwhile.
@@ -418,15 +451,17 @@ void fetch_token_arrived(struct fetch *f, unsigned round, const char *value, con
     memcpy(r->code, failure->code, sizeof(r->code));
     memcpy(r->host, failure->host, sizeof(r->host));
     memcpy(r->retry_after, failure->retry_after, sizeof(r->retry_after));
-    finish(f, failure->outcome);
+    if (endpoint_failed(failure))
+        next_endpoint(f, failure->outcome);
+    else
+        finish(f, failure->outcome);
 }
 
 // --- one transfer ---
 
 static void ended_early(struct fetch *f, enum transfer_end end, const char *why) {
     struct fetch_result *r = &f->result;
-    bool at_endpoint = r->hop_count == 0;
-    const char *host = at_endpoint ? r->upstream : r->hops[r->hop_count - 1];
+    const char *host = asked_host(f);
     if (end == TRANSFER_ADDRESS) {
         snprintf(r->host, sizeof(r->host), "%s", host);
         err_set(&r->err, "%s", why);
@@ -446,7 +481,7 @@ static void content_ended(struct fetch *f, enum transfer_end end, const char *wh
     else if (end == TRANSFER_STOPPED)
         fail(f, FETCH_CANCELLED, "no longer wanted");
     else
-        fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", f->result.upstream, why);
+        fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", asked_host(f), why);
 }
 
 static void on_done(void *ctx, enum transfer_end end, const char *why) {
@@ -477,14 +512,14 @@ static void start_transfer(struct fetch *f) {
         .authorization = f->at_origin ? f->authorization : NULL,
         .accept = f->spec.resource == FETCH_MANIFEST ? document_accept : NULL,
         .range = f->spec.range,
-        .public_only = f->result.unlisted_host[0] != '\0' && f->result.hop_count > 0,
+        .public_only = f->hop_unlisted,
         .connect_timeout_ms = f->spec.connect_timeout_ms,
     };
     buf_clear(&f->error_body);
     f->error_body.overflow = false;
     free(f->head.location);
     memset(&f->head, 0, sizeof(f->head));
-    f->transfer = transfer_start(f->thread->multi, &spec, &callbacks, f);
+    f->transfer = transfer_start(multi_handle(f->thread->multi), &spec, &callbacks, f);
 }
 
 void fetch_check_deadline(struct fetch *f, int64_t now_ms) {

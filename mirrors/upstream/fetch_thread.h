@@ -11,6 +11,7 @@
 #include "mirrors/base/lru.h"
 #include "mirrors/upstream/auth.h"
 #include "mirrors/upstream/fetch.h"
+#include "mirrors/upstream/multi.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -31,7 +32,7 @@ struct message {
 struct fetch_thread {
     struct fetcher *fetcher;
     pthread_t thread;
-    CURLM *multi;
+    struct multi *multi;
     struct fetch *active;         ///< Doubly linked.
     struct token_request *tokens; ///< Doubly linked.
     atomic_uint load;             ///< Fetches handed to this thread and not yet done.
@@ -68,6 +69,7 @@ struct fetch {
     struct transfer *transfer; ///< The running one, or NULL.
     char *url;                 ///< Of the running transfer.
     bool at_origin;            ///< No redirect has led to another origin: Authorization may be sent.
+    bool hop_unlisted;         ///< The host that is asked is one that only monitor mode let pass.
     char *authorization;
     char *auth_key;
     bool auth_fresh; ///< The value was got after a 401 to this fetch at this endpoint.
@@ -102,7 +104,7 @@ bool fetcher_is_mismatched(struct fetcher *f, const char *registry, const char *
                            int64_t now_ms, struct err *err);
 
 // token_request.c: one token, on the thread that asked.
-void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url,
+void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url, bool unlisted,
                          struct credential *credential);
 void token_requests_check(struct fetch_thread *t, int64_t now_ms);
 void token_requests_abort(struct fetch_thread *t);

@@ -93,11 +93,20 @@ static const char *first_text(const struct json *object, const char *const *keys
     return NULL;
 }
 
-/// UTF-8 stays (yajl has checked it); control characters and quotes that would break a sentence do not.
+/// C0, DEL, and C1 (U+0080..U+009F: a lead byte 0xc2 and what follows), which steer terminals as well.
+static bool is_control(const char *at) {
+    const unsigned char *c = (const unsigned char *)at;
+    return c[0] < ' ' || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0);
+}
+
+/// UTF-8 stays (yajl has checked it); a control character becomes a space.
 static void copy_printable(char *out, size_t size, const char *text) {
     size_t n = 0;
-    for (; *text != '\0' && n + 1 < size; text++)
-        out[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? ' ' : *text;
+    for (; *text != '\0' && n + 1 < size; text++) {
+        bool control = is_control(text);
+        text += control && (unsigned char)*text == 0xc2;
+        out[n++] = control ? ' ' : *text;
+    }
     while (n > 0 && ((unsigned char)out[n - 1] & 0xC0) == 0x80 && *text != '\0')
         n--; // Do not end inside a character.
     if (n > 0 && *text != '\0' && ((unsigned char)out[n - 1] & 0xC0) == 0xC0)

@@ -115,7 +115,10 @@ static void on_done(void *ctx, enum transfer_end end, const char *why) {
 }
 
 static char *basic_of(struct credential *c) {
-    char *password = c != NULL && credential_load(c, true, NULL) ? credential_password(c) : NULL;
+    if (c == NULL)
+        return NULL;
+    credential_load(c, true, NULL); // When the file cannot be read, the password before is still the best there is.
+    char *password = credential_password(c);
     if (password == NULL)
         return NULL;
     char *value = token_basic(c->username, password);
@@ -124,7 +127,8 @@ static char *basic_of(struct credential *c) {
     return value;
 }
 
-static void start_transfer(struct token_request *q, const struct fetch *f, const char *url, const char *authorization) {
+static void start_transfer(struct token_request *q, const struct fetch *f, const char *url, bool unlisted,
+                           const char *authorization) {
     static const struct transfer_callbacks callbacks = {on_head, on_body, on_done};
     struct transfer_spec spec = {
         .url = url,
@@ -132,10 +136,10 @@ static void start_transfer(struct token_request *q, const struct fetch *f, const
         .ca = f->endpoints[f->endpoint_at]->ca,
         .authorization = authorization,
         .accept = "application/json",
-        .public_only = f->result.unlisted_host[0] != '\0',
+        .public_only = unlisted,
         .connect_timeout_ms = f->spec.connect_timeout_ms,
     };
-    q->transfer = transfer_start(q->thread->multi, &spec, &callbacks, q);
+    q->transfer = transfer_start(multi_handle(q->thread->multi), &spec, &callbacks, q);
 }
 
 static void host_of_realm(const char *url, char *out) {
@@ -147,7 +151,7 @@ static void host_of_realm(const char *url, char *out) {
         hostport_format(&hp, out);
 }
 
-void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url,
+void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url, bool unlisted,
                          struct credential *credential) {
     struct token_request *q = mem_zalloc(1, sizeof(*q));
     struct challenge resolved = *c;
@@ -168,10 +172,11 @@ void token_request_start(struct fetch *f, const struct challenge *c, const char 
     char *repository = f->endpoints[f->endpoint_at]->path[0] != '\0'
                            ? mem_printf("%s/%s", f->endpoints[f->endpoint_at]->path, f->spec.repository)
                            : mem_strdup(f->spec.repository);
-    char *url = token_url(&resolved, repository);
+    bool fits = strlen(realm_url) < sizeof(resolved.realm);
+    char *url = fits ? token_url(&resolved, repository) : NULL;
     char *authorization = basic_of(credential);
     if (url != NULL) {
-        start_transfer(q, f, url, authorization);
+        start_transfer(q, f, url, unlisted, authorization);
     } else {
         fail(q, FETCH_REALM_HOST, "has an address that cannot be used", "");
         request_free(q);

@@ -32,8 +32,10 @@ struct transfer {
     bool public_only;
     bool head_done; ///< The final head was delivered.
     bool stopped;   ///< A callback said stop.
+    bool lost;      ///< Bytes of the body were dropped: it is not complete, whatever libcurl says at its end.
     int addresses_tried, addresses_refused;
-    struct err why; ///< The first refusal or broken bound, "" without.
+    struct err refusal; ///< Of the first address that was refused, "" without.
+    struct err bound;   ///< What the answer's head broke, "" without.
     char error[CURL_ERROR_SIZE];
 };
 
@@ -46,8 +48,8 @@ static bool address_ok(struct transfer *t, const uint8_t addr[16]) {
         bare.private_address_count = 0;
     if (t->proxied || address_permitted(&bare, addr, &err))
         return true;
-    if (t->why.text[0] == '\0')
-        t->why = err;
+    if (t->refusal.text[0] == '\0')
+        t->refusal = err;
     return false;
 }
 
@@ -89,6 +91,14 @@ static void keep(char *out, size_t size, const char *value, size_t len) {
     }
 }
 
+/// Several of them count together, and one that is too long to keep is not "none".
+static void keep_encoding(struct transfer_head *h, const char *value, size_t len) {
+    if (len == 0 || (len == 8 && strncasecmp(value, "identity", len) == 0))
+        return;
+    size_t cut = len < sizeof(h->content_encoding) ? len : sizeof(h->content_encoding) - 1;
+    keep(h->content_encoding, sizeof(h->content_encoding), value, cut);
+}
+
 static bool named(const char *line, size_t name_len, const char *name) {
     return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
 }
@@ -101,7 +111,7 @@ static void head_field(struct transfer_head *h, const char *line, size_t name_le
     else if (named(line, name_len, "content-range"))
         keep(h->content_range, sizeof(h->content_range), value, len);
     else if (named(line, name_len, "content-encoding"))
-        keep(h->content_encoding, sizeof(h->content_encoding), value, len);
+        keep_encoding(h, value, len);
     else if (named(line, name_len, "retry-after"))
         keep(h->retry_after, sizeof(h->retry_after), value, len);
     else if (named(line, name_len, "oci-filters-applied"))
@@ -114,16 +124,23 @@ static void head_field(struct transfer_head *h, const char *line, size_t name_le
         h->location = mem_strndup(value, len);
 }
 
-static void head_line(struct transfer_head *h, const char *line, size_t len) {
+static bool coding_is_chunked(const char *value, size_t len) {
+    return len == 7 && strncasecmp(value, "chunked", len) == 0;
+}
+
+/// False: the answer is in a form that is not read.
+static bool head_line(struct transfer_head *h, const char *line, size_t len) {
     const char *colon = memchr(line, ':', len);
     if (colon == NULL)
-        return;
+        return true;
     const char *value = colon + 1, *end = line + len;
     while (value < end && (*value == ' ' || *value == '\t'))
         value++;
     while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
     head_field(h, line, (size_t)(colon - line), value, (size_t)(end - value));
+    // libcurl would unpack "gzip, chunked", of any size and also what it holds while we pause.
+    return !named(line, (size_t)(colon - line), "transfer-encoding") || coding_is_chunked(value, (size_t)(end - value));
 }
 
 /// The blank line after the header lines: is this the final head, and what does the owner make of it?
@@ -150,7 +167,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx) {
     if (t->head_done) // Trailers: read off, never used.
         return t->head_bytes <= 2 * (size_t)TRANSFER_HEAD_BYTES_MAX ? all : 0;
     if (t->head_bytes > TRANSFER_HEAD_BYTES_MAX || ++t->head_lines > TRANSFER_HEAD_LINES_MAX) {
-        err_set(&t->why, "its answer's head is over %d bytes or %d lines", TRANSFER_HEAD_BYTES_MAX,
+        err_set(&t->bound, "its answer's head is over %d bytes or %d lines", TRANSFER_HEAD_BYTES_MAX,
                 TRANSFER_HEAD_LINES_MAX);
         return 0;
     }
@@ -160,14 +177,18 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx) {
         return head_end(t) ? all : 0;
     if (len > 5 && strncmp(data, "HTTP/", 5) == 0)
         head_reset(&t->head);
-    else
-        head_line(&t->head, data, len);
+    else if (!head_line(&t->head, data, len)) {
+        err_set(&t->bound, "its answer has a Transfer-Encoding that nobody asked for");
+        return 0;
+    }
     return all;
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *ctx) {
     struct transfer *t = ctx;
     size_t len = size * count;
+    if (t->stopped || t->lost)
+        return len + 1;
     switch (t->callbacks.body(t->ctx, data, len)) {
     case TRANSFER_CONTINUE:
         return len;
@@ -247,6 +268,9 @@ static void set_options(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    // Without it the end of a transfer whose name is still being resolved waits for the resolver, and with
+    // it the whole fetch thread; the resolver's thread cleans up after itself.
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "pullgate/" PULLGATE_VERSION);
@@ -298,14 +322,18 @@ void transfer_abort(struct transfer *t) {
 }
 
 void transfer_resume(struct transfer *t) {
-    curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    // When the delivery of what was held fails, libcurl drops it and goes on as if nothing had happened.
+    if (curl_easy_pause(t->easy, CURLPAUSE_CONT) != CURLE_OK)
+        t->lost = true;
 }
 
 static enum transfer_end classify(const struct transfer *t, CURLcode code) {
+    if (t->stopped) // Whatever the code: after a stop in transfer_resume() it may be CURLE_OK.
+        return TRANSFER_STOPPED;
+    if (t->lost)
+        return TRANSFER_BROKEN;
     if (code == CURLE_OK)
         return t->head_done ? TRANSFER_COMPLETE : TRANSFER_BROKEN;
-    if (t->stopped)
-        return TRANSFER_STOPPED;
     if (t->addresses_refused > 0 && t->addresses_refused == t->addresses_tried)
         return TRANSFER_ADDRESS;
     curl_off_t pretransfer = 0;
@@ -319,8 +347,10 @@ void transfer_finished(CURL *easy, CURLcode code) {
     struct transfer *t = (struct transfer *)(void *)private;
     enum transfer_end end = classify(t, code);
     const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
-    if (t->why.text[0] != '\0' && end != TRANSFER_CONNECT)
-        why = t->why.text;
+    if (end == TRANSFER_ADDRESS)
+        why = t->refusal.text;
+    else if (t->bound.text[0] != '\0')
+        why = t->bound.text;
     t->callbacks.done(t->ctx, end, why);
     transfer_free(t);
 }

@@ -123,9 +123,19 @@ RULES = [
 ]
 
 
+@pytest.fixture
+def site(the_site):
+    """The gateway of most stories: mirror.test with final denials, plain.test with plain ones. It must outlive every story."""
+    yield the_site
+    try:
+        the_site.must_run()
+    except AssertionError:
+        the_site.start()  # for the next story; this one has failed
+        raise
+
+
 @pytest.fixture(scope="session")
-def site(bed):
-    """The gateway of most stories: mirror.test with final denials, plain.test with plain ones."""
+def the_site(bed):
     gateway = Gateway(f"{bed.folder}/{unique('gateway')}", {
         "listeners": bed.listeners(names.MIRROR, names.PLAIN), "message": SITE_MESSAGE, "registries": bed.registries(), "rules": RULES,
     }, bed.pki, (names.MIRROR, 80))

@@ -61,13 +61,13 @@ def test_docker_pulls_by_the_gateways_own_name(bed, site, clients):
 def test_what_docker_hub_does_not_have_is_not_found(site, hub, clients):
     missing = f"docker.io/library/{unique('ok')}:1"
     assert "not found" in clients("containerd-server").pull(missing).must_fail()
-    assert "not found" in clients("docker-pull").docker("pull", f"mirror.test/{missing}").must_fail()
+    assert "manifest unknown" in clients("docker-pull").docker("pull", f"mirror.test/{missing}").must_fail()
 
 
 def test_one_token_serves_a_whole_pull(bed, site, hub, clients):
     pushed = hub.push(f"library/{unique('ok')}", "1", multi_arch())
     mark, blobs = hub.tokens.mark(), hub.blobs.mark()
     clients("containerd").pull(pushed.by_tag).must_work()
-    assert len([r for r in hub.tokens.since(mark) if pushed.repository in r.query_string.replace("%2F", "/")]) == 1
+    assert len([r for r in hub.tokens.since(mark) if f"repository:{pushed.repository}:pull" in r.query.get("scope", [])]) == 1
     at_cdn = [r for r in hub.blobs.since(blobs) if "X-Amz-Signature" in r.query]
     assert at_cdn and not [r for r in at_cdn if "Authorization" in r.headers], "the token stays with the registry"

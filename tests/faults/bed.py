@@ -66,7 +66,8 @@ def tls_context(pair):
 
 
 def registries(bed):
-    tls, plain, foreign, misnamed = (u.port for u in (bed.tls, bed.plain, bed.foreign, bed.misnamed))
+    servers = (bed.tls, bed.plain, bed.foreign, bed.misnamed, bed.chatty)
+    tls, plain, foreign, misnamed, chatty = (server.port for server in servers)
     with socket.create_server(("127.0.0.40", 0)) as probe:
         closed = probe.getsockname()[1]
 
@@ -86,6 +87,7 @@ def registries(bed):
         "plain.test": registry(f"http://{FAR}:{plain}", redirect_hosts=["localhost"]),
         "foreign.test": registry(f"https://{FAR}:{foreign}"),
         "misnamed.test": registry(f"https://{FAR}:{misnamed}"),
+        "chatty.test": registry(f"https://{FAR}:{chatty}"),
         "dead.test": registry(f"https://127.0.0.40:{closed}"),
         "dead-first.test": registry(f"https://127.0.0.40:{closed}", at(SECOND)),
         "sick-first.test": registry(at(FIRST), at(SECOND)),
@@ -103,6 +105,8 @@ def configuration(bed, **limits):
     password.write_text(SECRETS["password"] + "\n")
     password.chmod(0o600)
     return {
+        "control": None,  # several gateways run side by side
+        "message": "Ask platform@example.test ({id})",
         "credentials": {"robot": {"username": "robot", "password_file": str(password)}},
         "registries": registries(bed),
         "limits": {"upstream_timeout": f"{UPSTREAM_TIMEOUT}s", "connect_timeout": "1s", **limits},

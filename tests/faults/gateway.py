@@ -54,6 +54,7 @@ class Gateway:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.terminated = False
         config = {"listeners": [{"address": f"{ADDRESS}:{self.port}"}], **config}
         self.config = directory / "pullgate.json"
         self.config.write_text(json.dumps(config, indent=2))
@@ -63,6 +64,8 @@ class Gateway:
         self.stderr = self.stderr_path.open("wb")
         # No proxy of the machine may stand between the gateway and the scripted upstream.
         clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        suppressions = pathlib.Path(__file__).with_name("lsan.supp")
+        clean.setdefault("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
         self.process = subprocess.Popen([str(BINARY), "serve", "--config", str(self.config)], stdout=self.stdout,
                                         stderr=self.stderr, stdin=subprocess.DEVNULL, env=clean)
         self._wait_ready()
@@ -147,10 +150,15 @@ class Gateway:
     def sanitized(self):
         return b"__asan_init" in BINARY.read_bytes()
 
+    def terminate(self):
+        """SIGTERM, once: a second one would end it at once."""
+        if not self.terminated and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.terminated = True
+
     def stop(self, limit=EXIT_LIMIT):
         """SIGTERM; the exit status. What the sanitizers wrote is an error."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             status = self.process.wait(limit)
         except subprocess.TimeoutExpired:

@@ -222,7 +222,7 @@ def test_a_token_of_fifty_mib(gateway, up, repo):
     start = head(200, [("Content-Type", "application/json"), ("Content-Length", 50 * MIB)]) + b'{"token":"'
     up.at(f"/token/{repo}", endless(start, b"x" * 65536, limit=50 * MIB - 10))
     assert_failed(pull(gateway, repo), "broken.test")
-    assert up.sent[f"/token/{repo}"] < 32 * MIB
+    assert up.sent.get(f"/token/{repo}", 0) < 32 * MIB
 
 
 def test_a_token_endpoint_that_redirects(gateway, bed, up, repo):

@@ -9,11 +9,13 @@ import signal
 import socket
 import ssl
 
+from .images import unique
 from .processes import Daemon, base_environment, until
 
 BUILD = os.path.join(os.path.dirname(__file__), "../../../build")
 BUILT = [os.path.join(BUILD, name) for name in ("pullgate", "gateway/pullgate")]
 PULLGATE = os.path.abspath(os.environ.get("PULLGATE") or next(filter(os.path.isfile, BUILT), BUILT[0]))
+SUPPRESSIONS = os.path.abspath(os.path.join(os.path.dirname(__file__), "../../faults/lsan.supp"))
 ID = re.compile(r"id=([A-Za-z0-9_.-]{1,32})")  # the stories' messages say {id} in this form
 
 
@@ -44,9 +46,20 @@ class Gateway:
         self.folder, self.ready, self._pki = folder, ready, pki
         self._path, self._out = f"{folder}/pullgate.json", f"{folder}/out"
         self.write(configuration)
+        self.start()
+
+    def start(self):
         env = {k: v for k, v in base_environment().items() if not k.startswith("SSL_")}
-        self._daemon = Daemon([PULLGATE, "serve", "--config", self._path], f"{folder}/err", env, stdout=self._out)
+        # What libh2o itself keeps until the process ends is no leak of the gateway's.
+        env.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
+        errors = f"{self.folder}/{unique('err')}"
+        self._daemon = Daemon([PULLGATE, "serve", "--config", self._path], errors, env, stdout=self._out)
         self._daemon.wait_ready(self._answers)
+
+    def must_run(self):
+        """Nothing that a client, an upstream or a file does may end the gateway."""
+        if not self._daemon.alive():
+            raise AssertionError(f"pullgate ended with {self._daemon.process.returncode}:\n{self._daemon.text()[-6000:]}")
 
     def _answers(self):
         try:
@@ -55,12 +68,15 @@ class Gateway:
             return False
 
     def write(self, configuration):
-        text = configuration if isinstance(configuration, str) else json.dumps(configuration, indent=2)
+        if isinstance(configuration, dict):
+            # Several gateways run in the bed; each has a control socket of its own.
+            configuration = json.dumps({"control": f"{self.folder}/control.sock", **configuration}, indent=2)
         with open(self._path, "w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(configuration)
 
     def stop(self):
         """End it as an administrator would; its exit status must be 0 and no sanitizer may have spoken."""
+        self.must_run()
         status, errors = self._daemon.stop(), self._daemon.text()
         assert "Sanitizer" not in errors and "runtime error" not in errors, errors[-8000:]
         assert status == 0, f"pullgate ended with {status}:\n{errors[-4000:]}"
@@ -81,8 +97,12 @@ class Gateway:
 
     def line(self, mark=0, **fields):
         """A log line with these fields since `mark`; waits for it, as the log is written beside the answer."""
+        def found():
+            self.must_run()
+            return self.lines(mark, **fields) or None
+
         try:
-            return until(f"a log line with {fields}", lambda: (self.lines(mark, **fields) or None))[0]
+            return until(f"a log line with {fields}", found, 15)[0]
         except AssertionError as never:
             recent = "\n".join(json.dumps(line) for line in self.log()[mark:][-30:])
             raise AssertionError(f"{never}; there are:\n{recent}\n{self._daemon.text()[-2000:]}") from None
