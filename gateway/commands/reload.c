@@ -46,17 +46,19 @@ static char *control_path(const char *config_path, struct err *err) {
 
 static int reload(const char *config_path) {
     char answer[CONTROL_LINE_MAX];
-    struct err err = {""};
-    char *path = control_path(config_path, &err);
+    struct err err = {""}, config_err = {""};
+    char *path = control_path(config_path, &config_err);
     if (path == NULL) {
-        fprintf(stderr, "pullgate: there is no control socket to speak to%s%s\n", err.text[0] != '\0' ? ": " : "",
-                err.text);
+        fprintf(stderr, "pullgate: there is no control socket to speak to%s%s\n",
+                config_err.text[0] != '\0' ? ": " : "", config_err.text);
         return EXIT_UNUSABLE;
     }
     bool asked = control_ask(path, "reload", answer, &err);
     free(path);
     if (asked)
         return report(answer);
+    if (config_err.text[0] != '\0') // Then it was the default socket that was tried.
+        fprintf(stderr, "pullgate: the configuration cannot be read, nothing has changed: %s\n", config_err.text);
     fprintf(stderr, "pullgate: %s\n", err.text);
     return EXIT_UNUSABLE;
 }

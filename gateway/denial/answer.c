@@ -38,11 +38,19 @@ enum made_kind {
     MADE_BLOB    ///< The blob that a notice names: there is no content.
 };
 
+/// A denial as it is told, and the moment.
+struct told {
+    enum denial_reason reason;
+    const char *sentence, *id;
+    int64_t now;
+};
+
 struct made {
     enum made_kind kind;
     char sentence[DENIAL_SENTENCE_MAX + 1];
     char id[REQUEST_ID_MAX + 1];
     size_t length; ///< MADE_PINNED: what the HEAD said.
+    enum denial_reason reason;
     int64_t expires;
 };
 
@@ -102,13 +110,14 @@ static size_t made_key(const struct route *route, const char *digest, char *key,
 }
 
 static void made_put(struct denials *d, const struct route *route, const char *digest, enum made_kind kind,
-                     const char *sentence, const char *id, int64_t now) {
+                     const struct told *t) {
     struct made *m = mem_zalloc(1, sizeof *m);
     m->kind = kind;
+    m->reason = t->reason;
     m->length = kind == MADE_PINNED ? pinned_length(digest) : 0;
-    m->expires = now + DENIAL_TTL_SECONDS;
-    snprintf(m->sentence, sizeof m->sentence, "%s", sentence);
-    snprintf(m->id, sizeof m->id, "%s", id);
+    m->expires = t->now + DENIAL_TTL_SECONDS;
+    snprintf(m->sentence, sizeof m->sentence, "%s", t->sentence);
+    snprintf(m->id, sizeof m->id, "%s", t->id);
     char key[IMAGE_TEXT_MAX + 1];
     size_t key_len = made_key(route, digest, key, sizeof key);
     pthread_mutex_lock(&d->lock);
@@ -182,7 +191,7 @@ void denial_answer_deinit(struct denial_answer *a) {
     memset(a, 0, sizeof *a);
 }
 
-static void answer_error(int status, const char *sentence, struct denial_answer *out) {
+static void answer_refusal(int status, const char *sentence, struct denial_answer *out) {
     out->status = status;
     snprintf(out->content_type, sizeof out->content_type, "%s", error_type);
     out->body = denial_error_body("DENIED", sentence, &out->body_len);
@@ -198,11 +207,10 @@ static void answer_promise(const char *digest, size_t length, struct denial_answ
 }
 
 /// For clients that send ns=. Only HEAD is promised something; GET is refused with words.
-static void answer_ns(struct denials *d, const struct route *route, const char *sentence, const char *id, int64_t now,
-                      struct denial_answer *out) {
+static void answer_ns(struct denials *d, const struct route *route, const struct told *t, struct denial_answer *out) {
     enum { SIZE_THAT_FAILS = 2 };
     if (route->method != METHOD_HEAD) {
-        answer_error(403, sentence, out);
+        answer_refusal(403, t->sentence, out);
         return;
     }
     if (route->digest[0]) {
@@ -210,8 +218,8 @@ static void answer_ns(struct denials *d, const struct route *route, const char *
         return;
     }
     char digest[DIGEST_TEXT_MAX + 1];
-    digest_make(d, "pinned", route, route->tag, sentence, digest);
-    made_put(d, route, digest, MADE_PINNED, sentence, id, now);
+    digest_make(d, "pinned", route, route->tag, t->sentence, digest);
+    made_put(d, route, digest, MADE_PINNED, t);
     answer_promise(digest, pinned_length(digest), out);
 }
 
@@ -228,16 +236,16 @@ static void answer_notice(const struct denials *d, const struct route *route, co
     out->body = buf_steal(&b);
 }
 
-static void answer_new_notice(struct denials *d, const struct route *route, const char *sentence, const char *id,
-                              int64_t now, struct denial_answer *out) {
+static void answer_new_notice(struct denials *d, const struct route *route, const struct told *t,
+                              struct denial_answer *out) {
     char blob[DIGEST_TEXT_MAX + 1];
-    answer_notice(d, route, sentence, blob, out);
-    made_put(d, route, out->docker_content_digest, MADE_NOTICE, sentence, id, now);
-    made_put(d, route, blob, MADE_BLOB, sentence, id, now);
+    answer_notice(d, route, t->sentence, blob, out);
+    made_put(d, route, out->docker_content_digest, MADE_NOTICE, t);
+    made_put(d, route, blob, MADE_BLOB, t);
 }
 
 static void answer_unparsable(const char *sentence, struct denial_answer *out) {
-    answer_error(307, sentence, out);
+    answer_refusal(307, sentence, out);
     out->location = location_make(sentence);
 }
 
@@ -255,33 +263,36 @@ void denials_answer(struct denials *d, enum denial_style style, const struct rou
                     enum denial_reason reason, const char *sentence, const char *id, int64_t now,
                     struct denial_answer *out) {
     char line[DENIAL_SENTENCE_MAX + 1];
+    struct told told = {.reason = reason, .sentence = line, .id = id, .now = now};
     memset(out, 0, sizeof *out);
     text_copy(sentence, line, sizeof line, NULL);
     if (style == DENIALS_PLAIN || reason == REASON_UPSTREAM_AUTH || !reads_manifest(route))
-        answer_error(403, line, out);
+        answer_refusal(403, line, out);
     else if (route->ns_given)
-        answer_ns(d, route, line, id, now, out);
+        answer_ns(d, route, &told, out);
     else if (is_docker_mirror(route, client) && route->digest[0])
         answer_unparsable(line, out);
     else if (is_docker_mirror(route, client) || client == CLIENT_CONTAINERS_IMAGE)
-        answer_new_notice(d, route, line, id, now, out);
+        answer_new_notice(d, route, &told, out);
     else
-        answer_error(403, line, out);
+        answer_refusal(403, line, out);
 }
 
-bool denials_again(struct denials *d, const struct route *route, int64_t now, struct denial_answer *out, char *id) {
+bool denials_again(struct denials *d, const struct route *route, int64_t now, struct denial_answer *out, char *id,
+                   enum denial_reason *reason) {
     bool reads_blob = route->kind == ROUTE_BLOB && (route->method == METHOD_GET || route->method == METHOD_HEAD);
     struct made m;
     if (!route->digest[0] || !(reads_manifest(route) || reads_blob) || !made_get(d, route, now, &m))
         return false;
     memset(out, 0, sizeof *out);
     snprintf(id, REQUEST_ID_MAX + 1, "%s", m.id);
+    *reason = m.reason;
     char blob[DIGEST_TEXT_MAX + 1];
     if (m.kind == MADE_NOTICE && !reads_blob)
         answer_notice(d, route, m.sentence, blob, out);
     else if (m.kind == MADE_PINNED && route->method == METHOD_HEAD && !reads_blob)
         answer_promise(route->digest, m.length, out);
     else
-        answer_error(403, m.sentence, out);
+        answer_refusal(403, m.sentence, out);
     return true;
 }

@@ -28,6 +28,7 @@ enum denial_reason {
     REASON_ACTION, ///< Push, delete, _catalog.
     REASON_REDIRECT_HOST,
     REASON_REALM_HOST,
+    REASON_REDIRECT, ///< A redirect that is not followed whatever the lists say: to http, too many, malformed.
     REASON_PRIVATE_ADDRESS,
     REASON_URLS,
     REASON_SCHEMA1,
@@ -129,7 +130,9 @@ void denials_answer(struct denials *d, enum denial_style style, const struct rou
 /// again the first 200), for a notice the same bytes, for the blob that a notice names 403 DENIED. `id` (REQUEST_ID_MAX
 /// + 1 bytes) is that of the answer that handed it out. Only digests that this process made are remembered, never one
 /// that a client asked for: what may be pulled after all is not kept from anyone.
-bool denials_again(struct denials *d, const struct route *route, int64_t now, struct denial_answer *out, char *id);
+/// `reason` is the first denial's.
+bool denials_again(struct denials *d, const struct route *route, int64_t now, struct denial_answer *out, char *id,
+                   enum denial_reason *reason);
 
 // --- plain OCI errors ---
 

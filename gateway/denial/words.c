@@ -34,6 +34,8 @@ const char *denial_reason_word(enum denial_reason reason) {
         return "action";
     case REASON_REDIRECT_HOST:
         return "redirect_host";
+    case REASON_REDIRECT:
+        return "redirect";
     case REASON_REALM_HOST:
         return "realm_host";
     case REASON_PRIVATE_ADDRESS:
@@ -201,7 +203,7 @@ void denial_sentence(const struct denial_words *words, char out[DENIAL_SENTENCE_
     }
     char site[DENIAL_SENTENCE_MAX + 1] = "";
     size_t site_len = words->site_message && words->site_message[0] ? expand(words->site_message, words, site) : 0;
-    size_t room = DENIAL_SENTENCE_MAX - (site_len ? site_len + 1 : 0);
+    size_t room = DENIAL_SENTENCE_MAX - (site_len ? site_len + 2 : 0);
     if (site_len >= DENIAL_SENTENCE_MAX - OWN_LEAST)
         room = 0;
 
@@ -209,8 +211,11 @@ void denial_sentence(const struct denial_words *words, char out[DENIAL_SENTENCE_
     text_copy(words->own ? words->own : "", own, sizeof own, NULL);
     size_t own_len = text_shorten(own, room);
     memcpy(out, own, own_len);
-    if (own_len > 0 && site_len > 0)
+    if (own_len > 0 && site_len > 0) {
+        if (strchr(".!?", own[own_len - 1]) == NULL)
+            out[own_len++] = '.';
         out[own_len++] = ' ';
+    }
     memcpy(out + own_len, site, site_len + 1);
 }
 
@@ -261,6 +266,8 @@ static const char *reason_sentence(enum denial_reason reason) {
         return "its registry redirects to a host that is not in \"redirect_hosts\"";
     case REASON_REALM_HOST:
         return "its registry's token server is not in \"realm_hosts\"";
+    case REASON_REDIRECT:
+        return "its registry redirects in a way that is not followed";
     case REASON_PRIVATE_ADDRESS:
         return "its registry has an address that is not permitted: see \"private_addresses\"";
     case REASON_URLS:

@@ -84,6 +84,7 @@ void answer_send(struct exchange *ex, const struct answer *a) {
     req->res.content_length = a->status == 304 ? SIZE_MAX : a->content_length != SIZE_MAX ? a->content_length : a->len;
     answer_common_headers(ex);
     optional_header(ex, "Content-Type", a->content_type);
+    optional_header(ex, "Content-Range", a->content_range);
     digest_headers(ex, a->digest);
     optional_header(ex, "Location", a->location);
     optional_header(ex, "Allow", a->allow);
@@ -221,6 +222,26 @@ static void limited(struct exchange *ex, const struct fetch_result *r) {
     free(body);
 }
 
+/// How long the content is (RFC 9110 15.5.17), where the upstream says so.
+static void unsatisfiable(struct exchange *ex, const struct fetch_result *r) {
+    static const char unit[] = "bytes */";
+    size_t len;
+    const char *size = r->content_range + sizeof(unit) - 1;
+    bool told = strncmp(r->content_range, unit, sizeof(unit) - 1) == 0 && size[0] != '\0' &&
+                strspn(size, "0123456789") == strlen(size);
+    char *body = denial_error_body("RANGE_INVALID", r->err.text, &len);
+    struct answer a = {.status = 416,
+                       .content_type = "application/json",
+                       .content_range = told ? r->content_range : NULL,
+                       .body = body,
+                       .len = len,
+                       .content_length = SIZE_MAX};
+    ex->reason = REASON_REQUEST;
+    err_set(&ex->message, "%s", r->err.text);
+    answer_send(ex, &a);
+    free(body);
+}
+
 static void gateway_error(struct exchange *ex, int status, enum denial_reason reason, const char *message) {
     ex->reason = reason;
     answer_error(ex, status, status == 502 ? "UNKNOWN" : "UNAVAILABLE", message);
@@ -246,8 +267,7 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         not_found(ex, r);
         break;
     case FETCH_RANGE:
-        ex->reason = REASON_REQUEST;
-        answer_error(ex, 416, "RANGE_INVALID", r->err.text);
+        unsatisfiable(ex, r);
         break;
     case FETCH_LIMITED:
         limited(ex, r);
@@ -279,8 +299,10 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         else
             gateway_error(ex, 502, REASON_DIGEST, r->err.text);
         break;
-    case FETCH_UNREACHABLE:
     case FETCH_REDIRECT:
+        answer_deny(ex, REASON_REDIRECT, r->err.text);
+        break;
+    case FETCH_UNREACHABLE:
     case FETCH_ENCODED:
     case FETCH_BROKEN:
         gateway_error(ex, 502, REASON_UPSTREAM_ERROR, r->err.text);

@@ -14,8 +14,8 @@ struct answer {
     const char *digest;       ///< Docker-Content-Digest and ETag; NULL: none.
     const char *body;         ///< Copied; left out for HEAD.
     size_t len;
-    size_t content_length;                                               ///< What Content-Length says; SIZE_MAX: `len`.
-    const char *location, *allow, *retry_after, *link, *filters_applied; ///< NULL: none.
+    size_t content_length; ///< What Content-Length says; SIZE_MAX: `len`.
+    const char *content_range, *location, *allow, *retry_after, *link, *filters_applied; ///< NULL: none.
 };
 
 void answer_send(struct exchange *ex, const struct answer *a);

@@ -157,8 +157,10 @@ static void answered(struct exchange *ex, struct fill_answer *a) {
         answer_wrongly_empty(ex, a);
     } else if (a->length == UINT64_MAX && old_client && ex->route.method == METHOD_GET) {
         answer_error(ex, 505, "UNSUPPORTED", "the registry does not say how long this blob is: ask by HTTP/1.1");
-    } else if (!answer_not_modified(ex, ex->route.digest)) {
+    } else {
         exchange_came_by(ex, a->fetch);
+        if (answer_not_modified(ex, ex->route.digest))
+            return;
         as_asked(ex, a);
         start_stream(ex, a);
     }

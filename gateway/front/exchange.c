@@ -58,8 +58,10 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
     ex->hop_count = r->hop_count;
     if (r->unlisted_host[0] != '\0') {
         snprintf(ex->would, sizeof(ex->would), "deny");
-        snprintf(ex->would_rule, sizeof(ex->would_rule), "%s: %s", r->unlisted_realm ? "realm_hosts" : "redirect_hosts",
-                 r->unlisted_host);
+        const char *port = strstr(r->unlisted_host, ":443");
+        size_t len = port != NULL && port[4] == '\0' ? (size_t)(port - r->unlisted_host) : strlen(r->unlisted_host);
+        snprintf(ex->would_rule, sizeof(ex->would_rule), "%s: %.*s",
+                 r->unlisted_realm ? "realm_hosts" : "redirect_hosts", (int)len, r->unlisted_host);
     }
 }
 
@@ -166,7 +168,11 @@ void exchange_log_early(h2o_req_t *req, const char *message) {
     struct config *config = gateway_config(g);
     struct audit_record r = {.event = "request", .bytes = (int64_t)req->bytes_sent, .ms = -1, .verified = -1};
     char peer[PEER_TEXT_MAX];
+    ssize_t at = h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("x-request-id"), -1);
+    char *id = at >= 0 ? text_of(req->res.headers.entries[at].value) : NULL, *method = text_of(req->method);
     peer_of(req, peer);
+    r.id = id;
+    r.method = method;
     r.config = config->hash;
     r.listener = c->listener->settings->name;
     r.client = peer;
@@ -175,6 +181,8 @@ void exchange_log_early(h2o_req_t *req, const char *message) {
     r.message = message;
     audit_write(g->audit, &r);
     config_unref(config);
+    free(id);
+    free(method);
 }
 
 // --- beginning and end ---
@@ -200,7 +208,7 @@ static void on_dispose(void *p) {
     exchange_unref(ex);
 }
 
-static void make_id(char *out) {
+void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]) {
     uint8_t bytes[EXCHANGE_ID_HEX / 2];
     if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes))
         memset(bytes, 0, sizeof(bytes));
@@ -227,7 +235,7 @@ static struct exchange *exchange_new(h2o_req_t *req) {
     ex->began_ms = fetch_now_ms();
     ex->now = (int64_t)time(NULL);
     ex->verified = -1;
-    make_id(ex->id);
+    exchange_make_id(ex->id);
     c->exchange = ex;
     c->progress_ms = ex->began_ms;
     c->head_since_ms = 0;

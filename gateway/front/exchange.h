@@ -74,6 +74,9 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *result);
 /// Where and for whom content is fetched.
 struct content_place exchange_place(const struct exchange *ex);
 
+/// A fresh id for a request.
+void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);
+
 /// The log line of a request that libh2o refused by itself.
 void exchange_log_early(h2o_req_t *req, const char *message);
 

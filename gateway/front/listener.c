@@ -27,8 +27,6 @@ struct listener *listener_ref(struct listener *l) {
 void listener_unref(struct listener *l) {
     if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
         return;
-    if (l->fd >= 0)
-        close(l->fd);
     SSL_CTX_free(l->tls);
     free(l->address);
     config_unref(l->config);
@@ -36,9 +34,20 @@ void listener_unref(struct listener *l) {
 }
 
 void listeners_close(struct listener_set *set) {
-    for (size_t i = 0; i < set->count; i++)
+    for (size_t i = 0; i < set->count; i++) {
+        if (atomic_fetch_sub(&set->item[i]->sets, 1) == 1)
+            close(set->item[i]->fd);
         listener_unref(set->item[i]);
+    }
     set->count = 0;
+}
+
+struct listener_set listeners_copy(const struct listener_set *set) {
+    for (size_t i = 0; i < set->count; i++) {
+        atomic_fetch_add(&set->item[i]->sets, 1);
+        listener_ref(set->item[i]);
+    }
+    return *set;
 }
 
 static bool set_options(int fd, int family) {
@@ -133,6 +142,7 @@ static struct listener *open_listener(struct config *config, const struct listen
                                       const struct listener_set *old, struct err *err) {
     struct listener *l = mem_zalloc(1, sizeof(*l));
     atomic_init(&l->refs, 1);
+    atomic_init(&l->sets, 1);
     l->address = mem_strdup(lc->address);
     l->config = config_ref(config);
     l->settings = lc;

@@ -2,8 +2,9 @@
 //
 // Listening sockets, as the configuration names them.
 //
-// A `struct listener` is immutable and counted by reference (any thread); loops watch a duplicate of its descriptor. A
-// reload makes new ones, which share the socket of an old one with the same address.
+// A `struct listener` is counted by reference (any thread) and immutable but for its descriptor, which is closed when
+// it is in no set any more: connections that were accepted keep the listener, but never the socket open. Loops watch a
+// duplicate of the descriptor. A reload makes new ones, which share the socket of an old one with the same address.
 
 #pragma once
 
@@ -14,8 +15,9 @@
 
 struct listener {
     atomic_int refs;
+    atomic_int sets;       ///< How many sets it is in.
     char *address;         ///< Its identity.
-    int fd;                ///< Its own duplicate.
+    int fd;                ///< Its own duplicate; for those who hold a set with it.
     SSL_CTX *tls;          ///< NULL: plain HTTP.
     struct config *config; ///< Keeps `settings` alive.
     const struct listener_config *settings;
@@ -31,6 +33,9 @@ struct listener_set {
 /// address.
 bool listeners_open(struct config *config, const struct listener_set *old, struct listener_set *out, struct err *err);
 void listeners_close(struct listener_set *set);
+
+/// The same listeners in another set, to be closed by its owner.
+struct listener_set listeners_copy(const struct listener_set *set);
 
 struct listener *listener_ref(struct listener *l);
 void listener_unref(struct listener *l);

@@ -269,9 +269,7 @@ void loop_listen(struct loop *l, const struct listener_set *set) {
     struct listen_message *m = mem_zalloc(1, sizeof(*m));
     m->super.run = run_listen;
     m->loop = l;
-    m->set = *set;
-    for (size_t i = 0; i < set->count; i++)
-        listener_ref(set->item[i]);
+    m->set = listeners_copy(set);
     loop_post(l, &m->super);
 }
 

@@ -31,8 +31,10 @@ static void note_would(struct exchange *ex, const char *would, const char *why) 
 /// What a monitored rule, or enforcement, would have done.
 static void note_verdict(struct exchange *ex, const struct verdict *v) {
     const struct decision *d = &v->decision;
+    if (v->rule != NULL)
+        snprintf(ex->rule, sizeof(ex->rule), "%s", v->rule);
     if (v->would_deny)
-        note_would(ex, "deny", v->rule != NULL ? v->rule : denial_reason_word(v->reason));
+        note_would(ex, "deny", v->rule != NULL ? v->rule : "rules: nothing allows it");
     else if (d->would != DECISION_NO_RULE)
         note_would(ex, d->would_allow ? "allow" : "deny", policy_rule_name(ex->config->policy, d->would));
 }
@@ -227,7 +229,7 @@ static void permit(struct exchange *ex) {
 static bool told_before(struct exchange *ex) {
     struct denial_answer d;
     char id[REQUEST_ID_MAX + 1];
-    if (!denials_again(ex->gateway->denials, &ex->route, ex->now, &d, id))
+    if (!denials_again(ex->gateway->denials, &ex->route, ex->now, &d, id, &ex->reason))
         return false;
     struct answer a = {.status = d.status,
                        .content_type = d.content_type,
@@ -236,7 +238,6 @@ static bool told_before(struct exchange *ex) {
                        .len = d.body_len,
                        .content_length = d.content_length};
     ex->denied = true;
-    ex->reason = REASON_RULE;
     err_set(&ex->message, "follows from the denial with id %s", id);
     answer_send(ex, &a);
     denial_answer_deinit(&d);

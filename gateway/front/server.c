@@ -138,13 +138,13 @@ bool server_reload(struct server *s, char *hash, struct err *err) {
     pthread_mutex_lock(&s->reload_lock);
     struct config *old = gateway_config(&s->gateway);
     bool ok = try_reload(s, old, &fresh, err);
-    log_reload(s, old->hash, ok ? fresh->hash : NULL, err);
     if (ok) {
         memcpy(hash, fresh->hash, CONFIG_HASH_HEX + 1);
         gateway_set_config(&s->gateway, fresh);
     } else {
         config_unref(fresh);
     }
+    log_reload(s, old->hash, ok ? hash : NULL, err); // After the swap: whoever reads the line meets the new rules.
     config_unref(old);
     pthread_mutex_unlock(&s->reload_lock);
     return ok;

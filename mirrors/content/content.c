@@ -165,7 +165,7 @@ static void listing_read(void *ctx, const struct whole *w) {
     struct listing_answer a = {.fetch = &result};
     if (w->body.overflow) {
         result.outcome = FETCH_BROKEN;
-        err_set(&result.err, "the listing of %s is over %d bytes", result.upstream, CONTENT_LISTING_MAX);
+        err_set(&result.err, "the listing of %s is over %d bytes", result.where, CONTENT_LISTING_MAX);
     } else if (result.outcome == FETCH_OK) {
         a.body = w->body.data != NULL ? w->body.data : "";
         a.len = w->body.len;

@@ -64,7 +64,10 @@ static void answer(struct fill *f, const struct fill_answer *a) {
 }
 
 static void answer_failure(struct fill *f, const struct fetch_result *result) {
-    struct fill_answer a = {.ok = false, .fetch = result};
+    struct fetch_result r = *result;
+    struct fill_answer a = {.ok = false, .fetch = &r};
+    if (f->expected != UINT64_MAX) // What the manifest says, whatever the upstream does.
+        snprintf(r.content_range, sizeof(r.content_range), "bytes */%" PRIu64, f->expected);
     answer(f, &a);
 }
 
@@ -140,14 +143,14 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
         return TRANSFER_STOP;
     }
     if (wrongly_empty(f, &a)) {
-        snprintf(text, sizeof(text), "%s sent nothing at all as %s", so_far->upstream, f->digest);
+        snprintf(text, sizeof(text), "%s sent nothing at all as %s", so_far->where, f->digest);
         fetch_mismatched(f->content->fetcher, f->name, so_far->upstream, f->digest, text);
         refuse(f, so_far, FETCH_MISMATCH, text);
         return TRANSFER_STOP;
     }
     if (a.total != UINT64_MAX && f->expected != UINT64_MAX && a.total != f->expected) {
         snprintf(text, sizeof(text), "%s says that this blob has %" PRIu64 " bytes, its manifest says %" PRIu64,
-                 so_far->upstream, a.total, f->expected);
+                 so_far->where, a.total, f->expected);
         refuse(f, so_far, FETCH_MISMATCH, text);
         return TRANSFER_STOP;
     }
@@ -165,6 +168,17 @@ static void ring_write(struct fill *f, const char *data, size_t len) {
     memcpy(f->ring + at, data, first);
     memcpy(f->ring, data + first, len - first);
     f->used += len;
+}
+
+/// Wake the reader once for all that one turn of the fetch thread brought, not for each piece.
+static void on_turn(void *ctx) {
+    struct fill *f = ctx;
+    pthread_mutex_lock(&f->lock);
+    bool wake = f->reader_waits && !f->closed && f->used > (f->hold_back ? 1U : 0U);
+    f->reader_waits = f->reader_waits && !wake;
+    pthread_mutex_unlock(&f->lock);
+    if (wake)
+        f->callbacks.readable(f->ctx);
 }
 
 static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
@@ -190,18 +204,9 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     f->received += len;
     if (f->hasher != NULL)
         digest_hasher_add(f->hasher, data, len);
+    if (f->received == len) // The client waits for its first byte.
+        on_turn(f);
     return TRANSFER_CONTINUE;
-}
-
-/// Wake the reader once for all that one turn of the fetch thread brought, not for each piece.
-static void on_turn(void *ctx) {
-    struct fill *f = ctx;
-    pthread_mutex_lock(&f->lock);
-    bool wake = f->reader_waits && !f->closed && f->used > (f->hold_back ? 1U : 0U);
-    f->reader_waits = f->reader_waits && !wake;
-    pthread_mutex_unlock(&f->lock);
-    if (wake)
-        f->callbacks.readable(f->ctx);
 }
 
 /// Compare what came with what was asked for; a difference is remembered for a while, so that clients that retry hear
@@ -213,7 +218,7 @@ static bool verify(struct fill *f, const struct fetch_result *result, struct err
     digest_hasher_end(f->hasher, digest);
     if (strcmp(digest, f->digest) == 0)
         return true;
-    err_set(err, "%s sent content whose digest is %s, not %s", result->upstream, digest, f->digest);
+    err_set(err, "%s sent content whose digest is %s, not %s", result->where, digest, f->digest);
     fetch_mismatched(f->content->fetcher, f->name, result->upstream, f->digest, err->text);
     return false;
 }
@@ -238,10 +243,10 @@ static void set_end(struct fill *f, enum fill_state state, const struct err *err
 /// upstream's answer.
 static bool length_fits(const struct fill *f, const struct fetch_result *result, struct err *err) {
     if (f->overrun)
-        return err_set(err, "%s sent more than the %" PRIu64 " bytes that this should have", result->upstream,
+        return err_set(err, "%s sent more than the %" PRIu64 " bytes that this should have", result->where,
                        f->promised);
     if (result->outcome == FETCH_OK && !f->head_only && f->promised != UINT64_MAX && f->received != f->promised)
-        return err_set(err, "%s ended its answer after %" PRIu64 " of %" PRIu64 " bytes", result->upstream, f->received,
+        return err_set(err, "%s ended its answer after %" PRIu64 " of %" PRIu64 " bytes", result->where, f->received,
                        f->promised);
     return true;
 }

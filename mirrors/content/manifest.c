@@ -71,7 +71,7 @@ static struct manifest *judge(struct job *j, const struct whole *w) {
     digest_of(known ? algorithm : DIGEST_SHA256, data, w->body.len, m->digest);
     if (known && strcmp(m->digest, expected) != 0) {
         m->verdict = DOCUMENT_DIGEST;
-        err_set(&m->err, "%s sent content whose digest is %s, not %s", w->result->upstream, m->digest, expected);
+        err_set(&m->err, "%s sent content whose digest is %s, not %s", w->result->where, m->digest, expected);
         return m;
     }
     m->verdict = document_judge(data, w->body.len, w->head.content_type[0] != '\0' ? w->head.content_type : NULL,
@@ -96,7 +96,7 @@ static void too_large(struct job *j, const struct whole *w) {
     atomic_init(&m->refs, 1);
     m->verdict = DOCUMENT_TOO_LARGE;
     memcpy(m->digest, j->digest, sizeof(m->digest));
-    err_set(&m->err, "the manifest that %s sent is over %d bytes", w->result->upstream, DOCUMENT_SIZE_MAX);
+    err_set(&m->err, "the manifest that %s sent is over %d bytes", w->result->where, DOCUMENT_SIZE_MAX);
     finish(j, m, w->result);
 }
 

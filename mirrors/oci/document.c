@@ -225,7 +225,8 @@ static enum document_verdict check_urls(const struct judge *j, const struct json
         if (j->url_permitted && j->url_permitted(j->ctx, url->string))
             continue;
         host_of(url->string, j->out->urls_host, sizeof j->out->urls_host);
-        return refuse(j, DOCUMENT_URLS, "a part of it is to be fetched from \"%s\", past this gateway",
+        return refuse(j, DOCUMENT_URLS,
+                      "a part of it is to be fetched from \"%s\", past this gateway: see \"external_urls\"",
                       j->out->urls_host);
     }
     return DOCUMENT_OK;

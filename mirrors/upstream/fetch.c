@@ -58,8 +58,8 @@ static void handle(struct message *m, bool stopping) {
         fetch_stop(f, FETCH_CANCELLED, "no longer wanted");
     else if (m->kind == MESSAGE_TOKEN)
         fetch_token_arrived(f, m->round, m->value, m->failure);
-    else if (m->kind == MESSAGE_RESUME && f->transfer != NULL)
-        transfer_resume(f->transfer);
+    else if (m->kind == MESSAGE_RESUME && f->transfer != NULL && !transfer_resume(f->transfer))
+        fetch_stop(f, FETCH_BROKEN, "what came could not be passed on");
 }
 
 static bool take_messages(struct fetch_thread *t) {

@@ -21,8 +21,7 @@ enum {
     FETCH_ENDPOINT_REST_S = 30,       ///< An endpoint that failed is asked last for so long.
     FETCH_MISMATCH_S = 300, ///< An endpoint whose content did not match its digest is not asked for that digest.
     FETCH_MISMATCHES_MAX = 10000,
-    FETCH_TOKENS_MAX = 10000,
-    FETCH_TOKEN_SHARED_WAIT_MAX = 10000 ///< Fetches that wait for one token.
+    FETCH_TOKENS_MAX = 10000
 };
 
 enum fetch_resource { FETCH_MANIFEST, FETCH_BLOB, FETCH_TAGS, FETCH_REFERRERS };
@@ -76,10 +75,12 @@ struct fetch_result {
     char code[65];                       ///< The upstream's error code, "" without.
     char message[FETCH_MESSAGE_MAX + 1]; ///< The upstream's own words, "" without.
     char retry_after[64];
+    char content_range[128];                   ///< FETCH_RANGE: the upstream's, which says how long the content is.
     char host[HOSTPORT_TEXT_MAX + 1];          ///< The host that a refusal is about.
     char unlisted_host[HOSTPORT_TEXT_MAX + 1]; ///< Monitor mode: a host that enforcement would have refused...
     bool unlisted_realm;                       ///< ... as realm (else as redirect).
     char upstream[HOSTPORT_TEXT_MAX + 1];      ///< The host that answered (or failed) last.
+    char where[2 * HOSTPORT_TEXT_MAX + 4];     ///< For sentences: "docker.io (registry-1.docker.io)".
     const char *credential;                    ///< Name of the credential used, or NULL.
     char hops[REDIRECT_HOPS_MAX][HOSTPORT_TEXT_MAX + 1]; ///< Redirect hosts in order.
     int hop_count;

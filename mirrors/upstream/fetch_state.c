@@ -162,6 +162,22 @@ static void next_endpoint(struct fetch *f, enum fetch_outcome outcome) {
         finish(f, outcome);
 }
 
+/// The host that was asked last: the endpoint's, or where it redirected to.
+static const char *asked_host(const struct fetch *f) {
+    return f->result.hop_count == 0 ? f->result.upstream : f->result.hops[f->result.hop_count - 1];
+}
+
+/// People know the registry by its name; the host tells administrators which of its hosts it was.
+static void name_where(struct fetch *f) {
+    const char *host = asked_host(f), *port = strstr(host, ":443");
+    int len = port != NULL && port[4] == '\0' ? (int)(port - host) : (int)strlen(host);
+    bool same = (size_t)len == strlen(f->spec.name) && strncmp(host, f->spec.name, (size_t)len) == 0;
+    if (same)
+        snprintf(f->result.where, sizeof(f->result.where), "%s", f->spec.name);
+    else
+        snprintf(f->result.where, sizeof(f->result.where), "%s (%.*s)", f->spec.name, len, host);
+}
+
 static void start_endpoint(struct fetch *f) {
     free(f->url);
     f->url = make_url(f);
@@ -172,6 +188,7 @@ static void start_endpoint(struct fetch *f) {
     f->result.status = 0;
     f->attempt_deadline_ms = attempt_deadline(f);
     hostport_format(&endpoint(f)->at, f->result.upstream);
+    name_where(f);
     if (literal_refused(f)) {
         snprintf(f->result.host, sizeof(f->result.host), "%s", f->result.upstream);
         next_endpoint(f, FETCH_ADDRESS);
@@ -199,11 +216,6 @@ void fetch_begin(struct fetch *f) {
 }
 
 // --- what an answer means ---
-
-/// The host that was asked last: the endpoint's, or where it redirected to.
-static const char *asked_host(const struct fetch *f) {
-    return f->result.hop_count == 0 ? f->result.upstream : f->result.hops[f->result.hop_count - 1];
-}
 
 static bool encoded(const struct transfer_head *h) {
     return h->content_encoding[0] != '\0' && strcasecmp(h->content_encoding, "identity") != 0;
@@ -259,9 +271,10 @@ static void finish_error(struct fetch *f) {
         fail(f, FETCH_ENCODED, "%s sent its answer with Content-Encoding, although identity was asked for", name);
     else if (status == 404 || status == 410)
         fail(f, FETCH_NOT_FOUND, "%s does not have it", name);
-    else if (status == 416)
+    else if (status == 416) {
+        memcpy(r->content_range, f->head.content_range, sizeof(r->content_range));
         fail(f, FETCH_RANGE, "%s cannot satisfy this range", name);
-    else if (status == 429) {
+    } else if (status == 429) {
         snprintf(r->retry_after, sizeof(r->retry_after), "%s", f->head.retry_after);
         fail(f, FETCH_LIMITED, "%s limits the rate of pulls%s%s", name, r->message[0] != '\0' ? ": " : "", r->message);
     } else if (f->at_origin && (status == 401 || status == 403))
@@ -274,7 +287,7 @@ static void finish_error(struct fetch *f) {
     else {
         if (status >= 500)
             fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
-        fail(f, FETCH_STATUS, "%s answered with status %d%s%s", asked_host(f), status,
+        fail(f, FETCH_STATUS, "%s answered with status %d%s%s", f->result.where, status,
              r->message[0] != '\0' ? ": " : "", r->message);
     }
 }
@@ -309,7 +322,7 @@ static bool target_ok(struct fetch *f, enum target_kind kind, const char *locati
 static void follow_redirect(struct fetch *f) {
     struct target target;
     if (f->head.location == NULL) {
-        fail(f, FETCH_REDIRECT, "%s answered with status %d and no usable Location", asked_host(f), f->head.status);
+        fail(f, FETCH_BROKEN, "%s answered with status %d and no usable Location", f->result.where, f->head.status);
         return;
     }
     if (f->result.hop_count >= REDIRECT_HOPS_MAX) {
@@ -318,6 +331,7 @@ static void follow_redirect(struct fetch *f) {
     }
     if (target_ok(f, TARGET_REDIRECT, f->head.location, &target)) {
         hostport_format(&target.at, f->result.hops[f->result.hop_count++]);
+        name_where(f);
         f->at_origin = f->at_origin && target.same_origin;
         f->hop_unlisted = target.unlisted;
         free(f->url);
@@ -467,10 +481,10 @@ static void ended_early(struct fetch *f, enum transfer_end end, const char *why)
         err_set(&r->err, "%s", why);
         next_endpoint(f, FETCH_ADDRESS);
     } else if (end == TRANSFER_CONNECT) {
-        err_set(&r->err, "%s could not be reached at %s: %s", f->spec.name, host, why);
+        err_set(&r->err, "%s could not be reached: %s", r->where, why);
         next_endpoint(f, FETCH_UNREACHABLE);
     } else {
-        err_set(&r->err, "%s gave no usable answer at %s: %s", f->spec.name, host, why);
+        err_set(&r->err, "%s gave no usable answer: %s", r->where, why);
         next_endpoint(f, FETCH_BROKEN);
     }
 }
@@ -481,7 +495,7 @@ static void content_ended(struct fetch *f, enum transfer_end end, const char *wh
     else if (end == TRANSFER_STOPPED)
         fail(f, FETCH_CANCELLED, "no longer wanted");
     else
-        fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", asked_host(f), why);
+        fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", f->result.where, why);
 }
 
 static void on_done(void *ctx, enum transfer_end end, const char *why) {
@@ -519,14 +533,15 @@ static void start_transfer(struct fetch *f) {
     f->error_body.overflow = false;
     free(f->head.location);
     memset(&f->head, 0, sizeof(f->head));
-    f->transfer = transfer_start(multi_handle(f->thread->multi), &spec, &callbacks, f);
+    f->transfer = transfer_start(f->thread->multi, &spec, &callbacks, f);
 }
 
 void fetch_check_deadline(struct fetch *f, int64_t now_ms) {
     if (now_ms < f->attempt_deadline_ms && now_ms < f->deadline_ms)
         return;
     bool others = f->endpoint_at + 1 < f->endpoint_count && !f->head_delivered && now_ms < f->deadline_ms;
-    err_set(&f->result.err, "%s did not answer in time (%s)", f->spec.name, f->result.upstream);
+    err_set(&f->result.err, "%s did not answer in time%s", f->result.where,
+            f->transfer == NULL ? ": no token came" : "");
     if (f->transfer != NULL)
         transfer_abort(f->transfer);
     f->transfer = NULL;

@@ -79,8 +79,7 @@ struct fetch {
     enum fetch_next next;
     struct transfer_head head; ///< Of the running transfer; `location` is our copy.
     bool head_delivered;
-    bool fed;          ///< Body bytes were delivered in this turn.
-    bool body_ignored; ///< A bounded body that nobody reads.
+    bool fed; ///< Body bytes were delivered in this turn.
     struct buf error_body;
     int64_t deadline_ms;         ///< Monotonic; INT64_MAX once it no longer counts.
     int64_t attempt_deadline_ms; ///< For this endpoint, while there are others.

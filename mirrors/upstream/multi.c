@@ -9,11 +9,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +25,8 @@ struct multi {
     CURLM *curl;
     int epoll_fd, wake_fd;
     int64_t due_ms; ///< When libcurl wants to be called, -1: not at all.
+    int *sockets;   ///< Open ones.
+    size_t socket_count, socket_room;
 };
 
 static int64_t clock_ms(void) {
@@ -90,11 +94,45 @@ void multi_free(struct multi *m) {
         close(m->epoll_fd);
     if (m->wake_fd >= 0)
         close(m->wake_fd);
+    free(m->sockets);
     free(m);
 }
 
 CURLM *multi_handle(struct multi *m) {
     return m->curl;
+}
+
+void multi_opened(struct multi *m, int fd) {
+    if (m->socket_count == m->socket_room) {
+        m->socket_room = m->socket_room * 2 + 16;
+        m->sockets = mem_resize(m->sockets, m->socket_room, sizeof(*m->sockets));
+    }
+    m->sockets[m->socket_count++] = fd;
+}
+
+void multi_closed(struct multi *m, int fd) {
+    for (size_t i = 0; i < m->socket_count; i++) {
+        if (m->sockets[i] == fd) {
+            m->sockets[i] = m->sockets[--m->socket_count];
+            return;
+        }
+    }
+}
+
+static int port_of(int fd) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) != 0)
+        return -1;
+    return ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
+                                          : ((struct sockaddr_in *)&ss)->sin_port);
+}
+
+int multi_find(const struct multi *m, int local_port) {
+    for (size_t i = 0; i < m->socket_count; i++)
+        if (port_of(m->sockets[i]) == local_port)
+            return m->sockets[i];
+    return -1;
 }
 
 void multi_wake(struct multi *m) {

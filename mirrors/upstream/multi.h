@@ -19,6 +19,13 @@ void multi_free(struct multi *m);
 /// For curl_multi_add_handle() and curl_multi_remove_handle().
 CURLM *multi_handle(struct multi *m);
 
+/// Its connections' sockets, told by whoever opens and closes them.
+void multi_opened(struct multi *m, int fd);
+void multi_closed(struct multi *m, int fd);
+
+/// The socket bound to this local port; -1: none of ours.
+int multi_find(const struct multi *m, int local_port);
+
 /// Wait for at most `max_wait_ms` for something to do, and do it. Finished handles are told to `finished`.
 void multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, CURLcode code));
 

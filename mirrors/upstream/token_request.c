@@ -139,7 +139,7 @@ static void start_transfer(struct token_request *q, const struct fetch *f, const
         .public_only = unlisted,
         .connect_timeout_ms = f->spec.connect_timeout_ms,
     };
-    q->transfer = transfer_start(multi_handle(q->thread->multi), &spec, &callbacks, q);
+    q->transfer = transfer_start(q->thread->multi, &spec, &callbacks, q);
 }
 
 static void host_of_realm(const char *url, char *out) {

@@ -10,6 +10,7 @@
 #include "mirrors/upstream/target.h"
 
 #include <assert.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -20,7 +21,7 @@ enum { CA_CACHE_SECONDS = 60 }; ///< A replaced CA file is believed after so lon
 static const char system_trust_dir[] = "/etc/ssl/certs";
 
 struct transfer {
-    CURLM *multi;
+    struct multi *multi;
     CURL *easy;
     struct curl_slist *headers;
     const struct registry *registry;
@@ -32,7 +33,7 @@ struct transfer {
     bool public_only;
     bool head_done; ///< The final head was delivered.
     bool stopped;   ///< A callback said stop.
-    bool lost;      ///< Bytes of the body were dropped: it is not complete, whatever libcurl says at its end.
+    bool stale;     ///< The connection that was to be reused cannot be: another is made.
     int addresses_tried, addresses_refused;
     struct err refusal; ///< Of the first address that was refused, "" without.
     struct err bound;   ///< What the answer's head broke, "" without.
@@ -61,13 +62,37 @@ static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl
         t->addresses_refused++;
         return CURL_SOCKET_BAD;
     }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd >= 0)
+        multi_opened(t->multi, fd);
+    return fd;
+}
+
+static int on_close_socket(void *ctx, curl_socket_t fd) {
+    multi_closed(ctx, fd);
+    return close(fd);
+}
+
+/// Did the upstream send more on this reused connection than its last answer's length? libcurl would read it as
+/// the answer to the next request.
+static bool has_leftovers(struct transfer *t, int local_port) {
+    struct curl_tlssessioninfo *tls = NULL;
+    char byte;
+    int fd = t->addresses_tried == 0 ? multi_find(t->multi, local_port) : -1;
+    if (fd >= 0 && recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return true;
+    return fd >= 0 && curl_easy_getinfo(t->easy, CURLINFO_TLS_SSL_PTR, &tls) == CURLE_OK && tls != NULL &&
+           tls->backend == CURLSSLBACKEND_OPENSSL && tls->internals != NULL && SSL_pending(tls->internals) > 0;
 }
 
 /// Called for every request, on reused connections too, which the socket callback never sees.
 static int on_before_request(void *ctx, char *primary_ip, char *local_ip, int primary_port, int local_port) {
     struct transfer *t = ctx;
     uint8_t addr[16];
+    if (has_leftovers(t, local_port)) {
+        t->stale = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
     if (address_from_text(primary_ip, addr) && address_ok(t, addr))
         return CURL_PREREQFUNC_OK;
     if (t->proxied)
@@ -187,7 +212,7 @@ static size_t on_header(char *data, size_t size, size_t count, void *ctx) {
 static size_t on_body(char *data, size_t size, size_t count, void *ctx) {
     struct transfer *t = ctx;
     size_t len = size * count;
-    if (t->stopped || t->lost)
+    if (t->stopped)
         return len + 1;
     switch (t->callbacks.body(t->ctx, data, len)) {
     case TRANSFER_CONTINUE:
@@ -286,11 +311,13 @@ static void set_options(struct transfer *t, const struct transfer_spec *spec) {
     curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, t->multi); // Outlives every connection.
     curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_before_request);
     curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
 }
 
-struct transfer *transfer_start(CURLM *multi, const struct transfer_spec *spec,
+struct transfer *transfer_start(struct multi *multi, const struct transfer_spec *spec,
                                 const struct transfer_callbacks *callbacks, void *ctx) {
     struct transfer *t = mem_zalloc(1, sizeof(*t));
     t->multi = multi;
@@ -305,12 +332,12 @@ struct transfer *transfer_start(CURLM *multi, const struct transfer_spec *spec,
     set_headers(t, spec);
     set_proxy(t, spec->url);
     set_trust(t, spec->ca);
-    curl_multi_add_handle(multi, t->easy);
+    curl_multi_add_handle(multi_handle(multi), t->easy);
     return t;
 }
 
 static void transfer_free(struct transfer *t) {
-    curl_multi_remove_handle(t->multi, t->easy);
+    curl_multi_remove_handle(multi_handle(t->multi), t->easy);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
     free(t->head.location);
@@ -321,17 +348,13 @@ void transfer_abort(struct transfer *t) {
     transfer_free(t);
 }
 
-void transfer_resume(struct transfer *t) {
-    // When the delivery of what was held fails, libcurl drops it and goes on as if nothing had happened.
-    if (curl_easy_pause(t->easy, CURLPAUSE_CONT) != CURLE_OK)
-        t->lost = true;
+bool transfer_resume(struct transfer *t) {
+    return curl_easy_pause(t->easy, CURLPAUSE_CONT) == CURLE_OK;
 }
 
 static enum transfer_end classify(const struct transfer *t, CURLcode code) {
-    if (t->stopped) // Whatever the code: after a stop in transfer_resume() it may be CURLE_OK.
+    if (t->stopped)
         return TRANSFER_STOPPED;
-    if (t->lost)
-        return TRANSFER_BROKEN;
     if (code == CURLE_OK)
         return t->head_done ? TRANSFER_COMPLETE : TRANSFER_BROKEN;
     if (t->addresses_refused > 0 && t->addresses_refused == t->addresses_tried)
@@ -341,10 +364,22 @@ static enum transfer_end classify(const struct transfer *t, CURLcode code) {
     return pretransfer == 0 ? TRANSFER_CONNECT : TRANSFER_BROKEN;
 }
 
+/// Nothing was asked yet on the connection that turned out unusable: ask on a new one.
+static void start_anew(struct transfer *t) {
+    t->stale = false;
+    curl_multi_remove_handle(multi_handle(t->multi), t->easy);
+    curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_multi_add_handle(multi_handle(t->multi), t->easy);
+}
+
 void transfer_finished(CURL *easy, CURLcode code) {
     char *private = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &private);
     struct transfer *t = (struct transfer *)(void *)private;
+    if (t->stale) {
+        start_anew(t);
+        return;
+    }
     enum transfer_end end = classify(t, code);
     const char *why = t->error[0] != '\0' ? t->error : curl_easy_strerror(code);
     if (end == TRANSFER_ADDRESS)

@@ -12,9 +12,9 @@
 #include "mirrors/oci/challenge.h"
 #include "mirrors/oci/digest.h"
 #include "mirrors/oci/document.h"
+#include "mirrors/upstream/multi.h"
 #include "mirrors/upstream/registry.h"
 
-#include <curl/curl.h>
 #include <stdint.h>
 
 enum {
@@ -74,14 +74,15 @@ struct transfer_spec {
 
 struct transfer;
 
-struct transfer *transfer_start(CURLM *multi, const struct transfer_spec *spec,
+struct transfer *transfer_start(struct multi *multi, const struct transfer_spec *spec,
                                 const struct transfer_callbacks *callbacks, void *ctx);
 
 /// End it now, without a callback. Not from inside a callback: return TRANSFER_STOP there.
 void transfer_abort(struct transfer *t);
 
-/// Go on after TRANSFER_PAUSE; calls back at once with what was held. Not from inside a callback.
-void transfer_resume(struct transfer *t);
+/// Go on after TRANSFER_PAUSE; calls back at once with what was held. Not from inside a callback. False: what was held
+/// could not be delivered (or a callback said stop) and is lost, but libcurl would go on all the same: abort it.
+bool transfer_resume(struct transfer *t);
 
 /// Deal with an easy handle that curl_multi_info_read() says is finished.
 void transfer_finished(CURL *easy, CURLcode code);

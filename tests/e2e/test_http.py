@@ -88,9 +88,10 @@ def test_ns_in_any_spelling_is_docker_hub_and_is_named_in_the_answer(ns, site, a
     assert (reply.status, reply.headers["OCI-Namespace"]) == (200, ns)
 
 
-@pytest.mark.parametrize("target", ["/v2/docker.io/{short}/manifests/1", "/v2/docker.io/library/{short}/manifests/1", "/docker.io/v2/library/{short}/manifests/1",
-                                    "/v2/{short}/manifests/1", "/v2/library/{short}/manifests/1", "/v2/index.docker.io/{short}/manifests/1",
-                                    "/v2/docker.io/library/{short}/manifests/1?ns=docker.io"])
+@pytest.mark.parametrize("target", [
+    "/v2/{short}/manifests/1", "/v2/library/{short}/manifests/1", "/v2/docker.io/{short}/manifests/1", "/v2/docker.io/library/{short}/manifests/1",
+    "/v2/index.docker.io/{short}/manifests/1", "/docker.io/v2/library/{short}/manifests/1", "/v2/docker.io/library/{short}/manifests/1?ns=docker.io",
+])
 def test_every_way_to_name_an_image(target, site, app):
     short = app.repository.partition("/")[2]
     assert site.ask("GET", target.format(short=short), ACCEPT).headers["Docker-Content-Digest"] == app.digest
@@ -101,8 +102,9 @@ def test_every_way_to_name_an_image(target, site, app):
 
 def test_ranges_of_a_blob(site, app, layer):
     target, size = f"/v2/{app.repository}/blobs/{digest_of(layer)}", len(layer)
-    for asked, first, last in (("bytes=0-", 0, size - 1), ("bytes=0-99", 0, 99), ("bytes=100-199", 100, 199), (f"bytes={size - 10}-", size - 10, size - 1),
-                               ("bytes=-10", size - 10, size - 1), (f"bytes=10-{size + 1000}", 10, size - 1)):
+    for asked, first, last in (("bytes=0-", 0, size - 1), ("bytes=0-99", 0, 99), ("bytes=100-199", 100, 199),
+                               (f"bytes={size - 10}-", size - 10, size - 1), ("bytes=-10", size - 10, size - 1),
+                               (f"bytes=10-{size + 1000}", 10, size - 1)):
         reply = site.ask("GET", target, {"Range": asked})
         assert reply.status == 206, (asked, reply)
         assert reply.headers["Content-Range"] == f"bytes {first}-{last}/{size}", asked
@@ -274,11 +276,12 @@ def test_dockers_pull_by_digest_gets_a_location_that_leads_nowhere(site, denied)
 
 
 def test_everybody_else_gets_a_403(site, denied):
-    for target in (f"/v2/{denied.repository}/manifests/1", f"/v2/docker.io/{denied.repository}/manifests/1", f"/v2/{denied.repository}/blobs/{DIGEST}"):
+    short, long = f"/v2/{denied.repository}", f"/v2/docker.io/{denied.repository}"
+    for target in (f"{short}/manifests/1", f"{long}/manifests/1", f"{short}/blobs/{DIGEST}"):
         reply = site.ask("GET", target, {"User-Agent": "curl/8"})
         assert (reply.status, reply.error[0]) == (403, "DENIED")
         assert "P-17" in reply.error[1] and reply.headers["X-Request-Id"] in reply.error[1]
-    direct = site.ask("GET", f"/v2/docker.io/{denied.repository}/manifests/1", DOCKER)
+    direct = site.ask("GET", f"{long}/manifests/1", DOCKER)
     assert (direct.status, direct.error[0]) == (403, "DENIED"), "docker pull mirror.test/docker.io/..."
 
 

@@ -40,7 +40,10 @@ static bool again_at(struct denials *d, const char *method, const char *target, 
                      char id[REQUEST_ID_MAX + 1]) {
     struct route r;
     parse(method, target, &r);
-    return denials_again(d, &r, now, out, id);
+    enum denial_reason reason = REASON_NONE;
+    bool found = denials_again(d, &r, now, out, id, &reason);
+    cr_expect_eq(reason, found ? REASON_RULE : REASON_NONE, "%s: the first denial's reason", target);
+    return found;
 }
 
 static bool again(struct denials *d, const char *method, const char *target, struct denial_answer *out) {

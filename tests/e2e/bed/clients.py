@@ -223,7 +223,8 @@ class ContainersImage(Client):
     form = "mirror"
     CONF = {
         "mirror": '[[registry]]\nlocation = "docker.io"\n[[registry.mirror]]\nlocation = "{mirror}"\n',
-        "prefix": "".join(f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\nlocation = "{{mirror}}/{name}"\n' for name in ("docker.io", "ghcr.io")),
+        "prefix": "".join(f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\nlocation = "{{mirror}}/{name}"\n'
+                          for name in ("docker.io", "ghcr.io")),
         "remap": "".join(f'[[registry]]\nprefix = "{name}"\nlocation = "{{mirror}}/{name}"\n' for name in ("docker.io", "ghcr.io")),
     }
     # No cgroup v2 and no CAP_SYS_RESOURCE are asked of the machine.
@@ -249,7 +250,8 @@ class Podman(ContainersImage):
         return self.tool("podman", *self.storage(), "pull", reference)
 
     def run(self, reference):
-        return self.tool("podman", *self.storage(), "run", "--rm", "--network", "none", "--cgroup-parent", "/pullgate-e2e", *self.LIMITS, "--pull", "always", reference)
+        return self.tool("podman", *self.storage(), "run", "--rm", "--network", "none", "--cgroup-parent", "/pullgate-e2e", *self.LIMITS,
+                         "--pull", "always", reference)
 
 
 class Buildah(ContainersImage):
@@ -301,4 +303,5 @@ KINDS = {
 }
 if today("buildkitd"):
     KINDS["buildkitd"] = BuildkitMirror
+WITH_GHCR = [name for name in KINDS if any(word in name for word in ("default", "server", "prefix", "remap"))]
 WITH_FALLBACK = [name for name in KINDS if name != "containerd-server" and not name.endswith("-remap")]

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A scripted upstream on 127.0.0.1 for tests of the fetcher: it reads requests and lets the test answer them with
+// whatever bytes it likes. One thread accepts, one serves each connection.
+
+#pragma once
+
+#include "mirrors/upstream/registry.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct upstream;
+
+struct upstream_request {
+    char method[16];
+    char path[2048]; ///< With the query.
+    char authorization[1024], range[128];
+    unsigned number;    ///< 1 for the first request to this upstream.
+    unsigned same_path; ///< 1 for the first with this method and path.
+};
+
+/// Answer one request on `fd`; false closes the connection. Called on several threads.
+typedef bool (*upstream_fn)(void *ctx, struct upstream *u, int fd, const struct upstream_request *q);
+
+struct upstream *upstream_start(upstream_fn answer, void *ctx);
+
+/// Close everything and wait for the threads.
+void upstream_stop(struct upstream *u);
+
+uint16_t upstream_port(const struct upstream *u);
+
+/// Requests so far whose "METHOD path" begins with `start`.
+unsigned upstream_count(struct upstream *u, const char *start);
+
+/// Wait until upstream_stop() was called or the peer has gone: an answer that never comes.
+void upstream_hang(struct upstream *u, int fd);
+
+/// Write text; false when the peer has gone.
+bool upstream_send(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool upstream_write(int fd, const void *data, size_t len);
+
+/// A registry "test" with a plain endpoint for each port, loopback permitted; to be freed by registry_free().
+struct registry *upstream_registry(const uint16_t *ports, size_t count);
