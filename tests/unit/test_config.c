@@ -163,7 +163,7 @@ static const struct error_row error_rows[] = {
      "limits.transfer_window: expected at least 64KiB and at most 64MiB, found \"1KiB\""},
     {"megabytes of which kind", "{\"limits\":{\"transfer_window\":\"1MB\"}}",
      "limits.transfer_window: expected a size such as \"1MiB\" or \"512KiB\", found \"1MB\""},
-    {"no threads", "{\"limits\":{\"threads\":0}}", "limits.threads: expected at least 1 and at most 256, found 0"},
+    {"no threads", "{\"limits\":{\"threads\":0}}", "limits.threads: expected at least 1 and at most 64, found 0"},
     {"half a thread", "{\"limits\":{\"threads\":1.5}}", "limits.threads: expected a whole number"},
     {"connecting cannot last longer than all", "{\"limits\":{\"connect_timeout\":\"10s\",\"upstream_timeout\":\"5s\"}}",
      "limits.connect_timeout: 10s is longer than limits.upstream_timeout, 5s, of which it is a part"},

@@ -483,7 +483,7 @@ Test(denial, sentences) {
         const char *says;
     } rows[] = {
         {"own words alone", {.own = "own words"}, "own words"},
-        {"own words, then the site's", {.own = "own words", .site_message = "Ask us."}, "own words Ask us."},
+        {"own words, then the site's", {.own = "own words", .site_message = "Ask us."}, "own words. Ask us."},
         {"a rule's message stands alone",
          {.own = "own words", .site_message = "Ask us.", .rule_message = "Not this one."},
          "Not this one."},
@@ -541,7 +541,7 @@ Test(denial, too_long_the_gateways_words_are_cut) {
     cr_expect(strlen(out) <= DENIAL_SENTENCE_MAX && ends_with(out, "ä..."), "between characters: %s", out);
 
     denial_sentence(&(struct denial_words){.own = own, .site_message = site}, out);
-    cr_expect_eq(strlen(out), DENIAL_SENTENCE_MAX);
+    cr_expect_eq(strlen(out), DENIAL_SENTENCE_MAX - 1, "after a cut no full stop is added");
     cr_expect(ends_with(out, site) && strstr(out, "o... s"), "the site's words are whole: %s", out);
 
     denial_sentence(&(struct denial_words){.own = own, .site_message = full}, out);

@@ -209,7 +209,7 @@ Test(fetch, one_answer) {
         {"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n", FETCH_REFUSED, "", "403"},
         {"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", FETCH_STATUS, "", "an only endpoint with 5xx"},
         {"HTTP/1.1 206 Partial\r\nContent-Length: 0\r\n\r\n", FETCH_STATUS, "", "a 206 that nobody asked for"},
-        {"HTTP/1.1 302 Go\r\nContent-Length: 0\r\n\r\n", FETCH_REDIRECT, "", "a redirect to nowhere"},
+        {"HTTP/1.1 302 Go\r\nContent-Length: 0\r\n\r\n", FETCH_BROKEN, "", "a redirect to nowhere"},
         {"HTTP/1.1 302 Go\r\nLocation: https://evil.example/x\r\nContent-Length: 0\r\n\r\n", FETCH_REDIRECT_HOST, "",
          "a redirect to a host that is not listed"},
         {"HTTP/1.1 302 Go\r\nLocation: http://169.254.169.254/x\r\nContent-Length: 0\r\n\r\n", FETCH_ADDRESS, "",
