@@ -10,11 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
-    ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
-    return at < 0 ? (h2o_iovec_t){NULL, 0} : req->headers.entries[at].value;
-}
-
 void answer_header(struct exchange *ex, const char *name, const char *value) {
     h2o_mem_pool_t *pool = &ex->req->pool;
     h2o_iovec_t lower = h2o_strdup(pool, name, SIZE_MAX), v = h2o_strdup(pool, value, SIZE_MAX);

@@ -48,6 +48,3 @@ void answer_common_headers(struct exchange *ex);
 
 /// `name` in its usual spelling.
 void answer_header(struct exchange *ex, const char *name, const char *value);
-
-/// A request header's value (not NUL-terminated), or {NULL, 0}. `name` in lower case.
-h2o_iovec_t request_header(const h2o_req_t *req, const char *name);

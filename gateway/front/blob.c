@@ -4,6 +4,8 @@
 // straight from the fill's window, and their place is freed when libh2o has written them: a slow client slows
 // the upstream, and nothing else.
 
+#include "gateway/front/blob.h"
+
 #include "gateway/front/answer.h"
 
 #include "mirrors/base/mem.h"

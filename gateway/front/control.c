@@ -4,7 +4,6 @@
 
 #include "gateway/front/control.h"
 
-#include "gateway/front/server.h"
 #include "mirrors/base/mem.h"
 
 #include <errno.h>
@@ -22,7 +21,8 @@
 #include <unistd.h>
 
 struct control {
-    struct server *server;
+    control_reload_fn reload;
+    void *ctx;
     pthread_t thread;
     int fd, stop_fd;
     char *path;
@@ -74,14 +74,14 @@ static bool write_line(int fd, const char *text) {
 // --- the gateway's side ---
 
 static void serve(struct control *c, int fd) {
-    char line[CONTROL_LINE_MAX], answer[CONTROL_LINE_MAX], hash[CONFIG_HASH_HEX + 1];
+    char line[CONTROL_LINE_MAX], answer[CONTROL_LINE_MAX], hash[CONTROL_HASH_MAX + 1];
     struct err err = {""};
     set_timeouts(fd, 5);
     if (!read_line(fd, line))
         return;
     if (strcmp(line, "reload") != 0)
         snprintf(answer, sizeof(answer), "error unknown command");
-    else if (server_reload(c->server, hash, &err))
+    else if (c->reload(c->ctx, hash, &err))
         snprintf(answer, sizeof(answer), "ok %s", hash);
     else
         snprintf(answer, sizeof(answer), "error %s", err.text);
@@ -139,9 +139,10 @@ static bool open_socket(struct control *c, struct err *err) {
     return ok || err_set(err, "control: cannot listen on %s: %s", c->path, strerror(errno));
 }
 
-struct control *control_new(const char *path, struct server *server, struct err *err) {
+struct control *control_new(const char *path, control_reload_fn reload, void *ctx, struct err *err) {
     struct control *c = mem_zalloc(1, sizeof(*c));
-    c->server = server;
+    c->reload = reload;
+    c->ctx = ctx;
     c->path = mem_strdup(path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     c->stop_fd = eventfd(0, EFD_CLOEXEC);

@@ -11,14 +11,16 @@
 
 #include <stddef.h>
 
-enum { CONTROL_LINE_MAX = 2048, CONTROL_WAIT_S = 60 };
+enum { CONTROL_LINE_MAX = 2048, CONTROL_WAIT_S = 60, CONTROL_HASH_MAX = 64 };
 
-struct server;
 struct control;
+
+/// Carry out "reload": true and `hash` (CONTROL_HASH_MAX + 1 bytes), or false and `err`. On the control thread.
+typedef bool (*control_reload_fn)(void *ctx, char *hash, struct err *err);
 
 /// Make the socket at `path` (its folder too, 0700) and serve it. A socket that a dead gateway left is replaced; one
 /// that a living gateway answers on is an error.
-struct control *control_new(const char *path, struct server *server, struct err *err);
+struct control *control_new(const char *path, control_reload_fn reload, void *ctx, struct err *err);
 
 /// Stop, remove the socket. NULL is allowed.
 void control_free(struct control *c);

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a request: made when libh2o hands it over, routed, answered by one of the content files, logged
-// when libh2o disposes of it.
+// The life of a request: made when libh2o hands it over, logged when libh2o disposes of it.
 
 #include "gateway/front/exchange.h"
 
-#include "gateway/front/answer.h"
-#include "gateway/front/head.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -16,6 +13,16 @@
 #include <time.h>
 
 static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix"};
+
+h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
+    ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
+    return at < 0 ? (h2o_iovec_t){NULL, 0} : req->headers.entries[at].value;
+}
+
+bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
+                    bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag) {
+    return links_reach(links, registry, repository, digest, tag_allowed, tag_ctx, tag);
+}
 
 struct exchange *exchange_ref(struct exchange *ex) {
     atomic_fetch_add(&ex->refs, 1);
@@ -67,7 +74,7 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
 
 /// What is left of the request's one deadline.
 static unsigned time_left_ms(const struct exchange *ex) {
-    int64_t left = (int64_t)ex->config->limits.upstream_timeout_s * 1000 - (fetch_now_ms() - ex->began_ms);
+    int64_t left = (int64_t)ex->config->limits.upstream_timeout_s * 1000 - (clock_ms() - ex->began_ms);
     return left > 1 ? (unsigned)left : 1;
 }
 
@@ -143,7 +150,7 @@ static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct 
         r->hops[i] = ex->hops[i];
     r->status = req->res.status;
     r->bytes = (int64_t)req->bytes_sent;
-    r->ms = fetch_now_ms() - ex->began_ms;
+    r->ms = clock_ms() - ex->began_ms;
     r->verified = ex->verified;
     r->message = ex->message.text;
 }
@@ -199,7 +206,7 @@ static void on_dispose(void *p) {
     write_log(ex, req);
     if (c->exchange == ex) {
         c->exchange = NULL;
-        c->idle_since_ms = fetch_now_ms();
+        c->idle_since_ms = clock_ms();
     }
     ex->req = NULL;
     if (ex->fill != NULL)
@@ -223,7 +230,7 @@ static const struct listener_config *listener_of(const struct config *config, co
     return l->settings; // Removed by a reload; its connections drain.
 }
 
-static struct exchange *exchange_new(h2o_req_t *req) {
+struct exchange *exchange_new(h2o_req_t *req) {
     struct connection *c = loop_connection(req);
     struct exchange *ex = mem_zalloc(1, sizeof(*ex));
     atomic_init(&ex->refs, 1);
@@ -232,7 +239,7 @@ static struct exchange *exchange_new(h2o_req_t *req) {
     ex->config = gateway_config(ex->gateway);
     ex->listener = listener_of(ex->config, c->listener);
     ex->req = req;
-    ex->began_ms = fetch_now_ms();
+    ex->began_ms = clock_ms();
     ex->now = (int64_t)time(NULL);
     ex->verified = -1;
     exchange_make_id(ex->id);
@@ -262,87 +269,4 @@ void exchange_abandon(struct exchange *ex) {
     ex->req->res.reason = "Client Closed Request";
     h2o_start_response(ex->req, &generator);
     h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
-}
-
-// --- what is refused before routing ---
-
-static const struct {
-    int status;
-    const char *sentence;
-} head_faults[] = {
-    [HEAD_TOO_LARGE] = {431, "the request's head is over 64 KiB"},
-    [HEAD_FOLDED] = {400, "a header line is folded: RFC 9112 forbids it"},
-    [HEAD_FRAMING] = {400, "the request says more than once how long its body is"},
-    [HEAD_HOST] = {400, "the request needs exactly one Host"},
-};
-
-/// libh2o keeps the head as it came (names in lower case) until it has been answered.
-static bool head_acceptable(struct exchange *ex) {
-    const h2o_buffer_t *input = loop_connection(ex->req)->sock->input;
-    enum head_fault fault = head_judge(input->bytes, input->size, GATEWAY_HEAD_MAX);
-    if (fault == HEAD_OK)
-        return true;
-    ex->reason = REASON_REQUEST;
-    ex->req->http1_is_persistent = 0; // Where the next request begins cannot be known.
-    answer_error(ex, head_faults[fault].status, "UNSUPPORTED", head_faults[fault].sentence);
-    return false;
-}
-
-static bool is_configured(void *ctx, const char *registry) {
-    return config_registry(ctx, registry) != NULL;
-}
-
-static void route(struct exchange *ex) {
-    const h2o_req_t *req = ex->req;
-    struct route_context ctx = {
-        .default_registry = ex->listener->default_registry, .configured = is_configured, .ctx = ex->config};
-    // `input` is as received; libh2o decodes and collapses others.
-    route_parse(&ctx, req->input.method.base, req->input.method.len, req->input.path.base, req->input.path.len,
-                &ex->route);
-    ex->routed = true;
-    h2o_iovec_t agent = request_header(req, "user-agent");
-    ex->client =
-        denial_client(agent.base, agent.len, request_header(req, "docker-distribution-api-version").base != NULL);
-    ex->registry = config_registry(ex->config, ex->route.registry);
-}
-
-static void refuse_route(struct exchange *ex) {
-    if (ex->route.status == 403) {
-        answer_deny_plain(ex, REASON_ACTION, ex->route.err.text);
-        return;
-    }
-    ex->reason = REASON_REQUEST;
-    if (ex->route.status == 405)
-        ex->req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.
-    answer_error(ex, ex->route.status, ex->route.code, ex->route.err.text);
-}
-
-static void answer_base(struct exchange *ex) {
-    struct answer a = {
-        .status = 200, .content_type = "application/json", .body = "{}", .len = 2, .content_length = SIZE_MAX};
-    answer_send(ex, &a);
-}
-
-int exchange_on_request(h2o_handler_t *self, h2o_req_t *req) {
-    struct exchange *ex = exchange_new(req);
-    if (!head_acceptable(ex))
-        return 0;
-    route(ex);
-    switch (ex->route.kind) {
-    case ROUTE_REFUSED:
-        refuse_route(ex);
-        break;
-    case ROUTE_BASE:
-    case ROUTE_HEALTH:
-        answer_base(ex);
-        break;
-    case ROUTE_MANIFEST:
-    case ROUTE_BLOB:
-    case ROUTE_TAGS:
-    case ROUTE_REFERRERS:
-    case ROUTE_UPLOAD:
-        pull_start(ex);
-        break;
-    }
-    return 0;
 }

@@ -53,8 +53,8 @@ struct exchange {
     struct err message;
 };
 
-/// The handler that libh2o calls for every request.
-int exchange_on_request(h2o_handler_t *self, h2o_req_t *req);
+/// Begin: libh2o hands over a request. It ends, and is logged, when libh2o disposes of the request.
+struct exchange *exchange_new(h2o_req_t *req);
 
 struct exchange *exchange_ref(struct exchange *ex);
 void exchange_unref(struct exchange *ex);
@@ -80,15 +80,9 @@ void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);
 /// The log line of a request that libh2o refused by itself.
 void exchange_log_early(h2o_req_t *req, const char *message);
 
-// pull.c
-void pull_start(struct exchange *ex);
-
 /// The policy's way to the links (policy_links_fn).
 bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
                     bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag);
 
-// blob.c
-void blob_start(struct exchange *ex);
-
-// listing.c
-void listing_start(struct exchange *ex);
+/// A request header's value (not NUL-terminated), or {NULL, 0}. `name` in lower case.
+h2o_iovec_t request_header(const h2o_req_t *req, const char *name);

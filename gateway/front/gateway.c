@@ -12,11 +12,11 @@ struct config *gateway_config(struct gateway *g) {
 }
 
 void gateway_set_config(struct gateway *g, struct config *c) {
+    content_forget(g->content); // Before the swap: verdicts are kept by the configuration's address, which may recur.
     pthread_mutex_lock(&g->lock);
     struct config *old = g->config;
     g->config = c;
     pthread_mutex_unlock(&g->lock);
-    content_forget(g->content);
     config_unref(old);
 }
 

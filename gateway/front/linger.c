@@ -4,6 +4,7 @@
 
 #include "gateway/front/linger.h"
 
+#include "mirrors/base/clock.h"
 #include "mirrors/base/mem.h"
 
 #include <errno.h>
@@ -58,14 +59,14 @@ void linger_begin(struct lingering **list, h2o_socket_t *sock) {
     l->list = list;
     l->next = *list;
     *list = l;
-    l->until_ms = fetch_now_ms() + LINGER_MS;
+    l->until_ms = clock_ms() + LINGER_MS;
     l->sock = h2o_evloop_socket_create(h2o_socket_get_loop(sock), fd, H2O_SOCKET_FLAG_DONT_READ);
     l->sock->data = l;
     h2o_socket_read_start(l->sock, on_readable);
 }
 
 void linger_tick(struct lingering **list, bool all) {
-    int64_t now = fetch_now_ms();
+    int64_t now = clock_ms();
     for (struct lingering *l = *list, *next; l != NULL; l = next) {
         next = l->next;
         shutdown(h2o_socket_get_fd(l->sock), SHUT_WR);

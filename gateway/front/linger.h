@@ -8,7 +8,9 @@
 
 #pragma once
 
-#include "gateway/front/loop.h"
+#include "gateway/front/libh2o.h"
+
+#include <stdbool.h>
 
 enum { LINGER_MS = 5000, LINGER_BYTES_MAX = 8 * 1024 * 1024, LINGERING_MAX = 128 };
 

@@ -3,6 +3,8 @@
 // tags/list and referrers: read whole from the upstream, cut to what the asker may pull, links to further pages
 // rewritten.
 
+#include "gateway/front/listing.h"
+
 #include "gateway/front/answer.h"
 
 #include "gateway/front/listing_text.h"
@@ -68,8 +70,13 @@ static void send_referrers(struct exchange *ex, const struct listing_answer *l) 
     struct document document;
     struct err err;
     struct links *links = content_links(ex->gateway->content);
-    enum document_verdict v = document_judge(l->body, l->len, l->content_type, NULL, NULL, &document, &err);
-    if (v != DOCUMENT_OK || document.kind != DOCUMENT_INDEX) {
+    enum document_verdict v =
+        document_judge(l->body, l->len, l->content_type, registry_url_permitted, (void *)ex->registry, &document, &err);
+    if (v == DOCUMENT_URLS && ex->config->monitor) {
+        snprintf(ex->would, sizeof(ex->would), "deny");
+        snprintf(ex->would_rule, sizeof(ex->would_rule), "external_urls: %s", document.urls_host);
+        send_listing(ex, l, l->content_type, l->body, l->len);
+    } else if (v != DOCUMENT_OK || document.kind != DOCUMENT_INDEX) {
         answer_deny(ex, answer_reason(v), v != DOCUMENT_OK ? err.text : "the registry's list of referrers is no index");
     } else {
         for (size_t i = 0; i < document.count; i++)

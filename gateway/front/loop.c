@@ -4,8 +4,6 @@
 
 #include "gateway/front/loop.h"
 
-#include "gateway/front/early.h"
-#include "gateway/front/exchange.h"
 #include "gateway/front/linger.h"
 #include "mirrors/base/mem.h"
 
@@ -48,6 +46,7 @@ struct retired {
 
 struct loop {
     struct gateway *gateway;
+    const struct loop_handlers *handlers;
     pthread_t thread;
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
@@ -135,7 +134,7 @@ static void connection_new(struct watched *w, h2o_socket_t *sock) {
     struct connection *c = mem_zalloc(1, sizeof(*c));
     c->loop = l;
     c->sock = sock;
-    c->idle_since_ms = fetch_now_ms();
+    c->idle_since_ms = clock_ms();
     c->listener = listener_ref(w->listener);
     c->next = l->connections;
     if (c->next != NULL)
@@ -177,7 +176,7 @@ static void retire(struct loop *l, h2o_accept_ctx_t *accept, struct listener *li
     struct retired *r = mem_zalloc(1, sizeof(*r));
     r->accept = accept;
     r->listener = listener;
-    r->at_ms = fetch_now_ms();
+    r->at_ms = clock_ms();
     r->next = l->retired;
     l->retired = r;
 }
@@ -281,10 +280,10 @@ static void check_answering(struct connection *c, const struct limits_config *li
     if (getsockopt(h2o_socket_get_fd(c->sock), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
         return;
     if (info.tcpi_state != TCP_STATE_ESTABLISHED) {
-        exchange_abandon(c->exchange);
+        c->loop->handlers->abandon(c->exchange);
         return;
     }
-    if (info.tcpi_bytes_acked != c->acked || !exchange_client_owes(c->exchange)) {
+    if (info.tcpi_bytes_acked != c->acked || !c->loop->handlers->client_owes(c->exchange)) {
         c->acked = info.tcpi_bytes_acked;
         c->progress_ms = now_ms;
     } else if (now_ms - c->progress_ms > (int64_t)limits->send_timeout_s * 1000) {
@@ -306,7 +305,7 @@ static void check_waiting(struct connection *c, const struct limits_config *limi
 }
 
 static void check_connections(struct loop *l) {
-    int64_t now = fetch_now_ms();
+    int64_t now = clock_ms();
     struct config *config = gateway_config(l->gateway);
     for (struct connection *c = l->connections, *next; c != NULL; c = next) {
         next = c->next;
@@ -342,7 +341,7 @@ static void run_stop(struct loop_message *super) {
     struct stop_message *m = H2O_STRUCT_FROM_MEMBER(struct stop_message, super, super);
     struct loop *l = m->loop;
     l->stopping = true;
-    l->stop_at_ms = fetch_now_ms() + m->grace_ms;
+    l->stop_at_ms = clock_ms() + m->grace_ms;
     while (l->watched != NULL)
         unwatch(l, l->watched);
     h2o_context_request_shutdown(&l->ctx);
@@ -359,7 +358,7 @@ void loop_stop(struct loop *l, unsigned grace_ms) {
 }
 
 static void run_until_empty(struct loop *l, int64_t until_ms) {
-    while (l->connections != NULL && fetch_now_ms() < until_ms)
+    while (l->connections != NULL && clock_ms() < until_ms)
         h2o_evloop_run(l->ctx.loop, 50);
 }
 
@@ -373,9 +372,9 @@ static void *run(void *arg) {
     for (struct connection *c = l->connections, *next; c != NULL; c = next) {
         next = c->next;
         if (c->exchange != NULL)
-            exchange_abandon(c->exchange);
+            c->loop->handlers->abandon(c->exchange);
     }
-    run_until_empty(l, fetch_now_ms() + CUT_WAIT_MS);
+    run_until_empty(l, clock_ms() + CUT_WAIT_MS);
     return NULL;
 }
 
@@ -392,14 +391,15 @@ static void configure(struct loop *l) {
     l->globalconf.handshake_timeout = HANDSHAKE_TIMEOUT_MS;
     config_unref(config);
     h2o_hostconf_t *host = h2o_config_register_host(&l->globalconf, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    early_register(host);
+    l->handlers->prepare(host);
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
-    h2o_create_handler(path, sizeof(h2o_handler_t))->on_req = exchange_on_request;
+    h2o_create_handler(path, sizeof(h2o_handler_t))->on_req = l->handlers->on_request;
 }
 
-struct loop *loop_new(struct gateway *g, struct err *err) {
+struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, struct err *err) {
     struct loop *l = mem_zalloc(1, sizeof(*l));
     l->gateway = g;
+    l->handlers = handlers;
     configure(l);
     h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
     h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);

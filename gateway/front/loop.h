@@ -7,15 +7,8 @@
 
 #pragma once
 
-// libh2o's headers are not clean under -Wshadow and -Wconversion.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wsign-conversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#include <h2o.h>
-#pragma GCC diagnostic pop
-
 #include "gateway/front/gateway.h"
+#include "gateway/front/libh2o.h"
 #include "gateway/front/listener.h"
 
 enum { PEER_TEXT_MAX = 64 };
@@ -43,8 +36,19 @@ struct loop_message {
 
 struct loop;
 
-/// Start a loop's thread; it serves nothing until it is told its listeners.
-struct loop *loop_new(struct gateway *g, struct err *err);
+/// What is served on a loop: who answers requests, and what the tick may ask and tell about one in flight.
+struct loop_handlers {
+    int (*on_request)(h2o_handler_t *self, h2o_req_t *req);
+    /// To be called once for the host, before anything is served.
+    void (*prepare)(h2o_hostconf_t *host);
+    /// Is it the client's turn: was it given something to read that it has not taken yet?
+    bool (*client_owes)(const struct exchange *ex);
+    /// The client has gone, or the gateway ends: let go of the request.
+    void (*abandon)(struct exchange *ex);
+};
+
+/// Start a loop's thread; it serves nothing until it is told its listeners. `handlers` must outlive it.
+struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, struct err *err);
 
 /// Any thread.
 void loop_post(struct loop *l, struct loop_message *m);

@@ -4,7 +4,11 @@
 //
 // Everything runs on the exchange's loop; what comes from a fetch thread comes as a loop message.
 
+#include "gateway/front/pull.h"
+
 #include "gateway/front/answer.h"
+#include "gateway/front/blob.h"
+#include "gateway/front/listing.h"
 
 #include "mirrors/base/mem.h"
 
@@ -13,11 +17,6 @@
 #include <string.h>
 
 // --- the question and its decision ---
-
-bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
-                    bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag) {
-    return links_reach(links, registry, repository, digest, tag_allowed, tag_ctx, tag);
-}
 
 static void decide(const struct exchange *ex, const struct question *q, struct verdict *v) {
     config_verdict(ex->config, q, exchange_reach, content_links(ex->gateway->content), v);
@@ -186,7 +185,7 @@ static void got_child(struct exchange *ex, struct manifest *m, const struct fetc
 // --- in order ---
 
 static bool out_of_time(const struct exchange *ex) {
-    return fetch_now_ms() - ex->began_ms > (int64_t)ex->config->limits.upstream_timeout_s * 1000;
+    return clock_ms() - ex->began_ms > (int64_t)ex->config->limits.upstream_timeout_s * 1000;
 }
 
 static void proceed(struct exchange *ex) {

@@ -5,7 +5,10 @@
 #include "gateway/front/server.h"
 
 #include "gateway/front/control.h"
+#include "gateway/front/early.h"
+#include "gateway/front/exchange.h"
 #include "gateway/front/loop.h"
+#include "gateway/front/request.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -68,9 +71,16 @@ static void log_reload(struct server *s, const char *old_hash, const char *new_h
 
 // --- up ---
 
+static const struct loop_handlers handlers = {
+    .on_request = request_on,
+    .prepare = early_register,
+    .client_owes = exchange_client_owes,
+    .abandon = exchange_abandon,
+};
+
 static bool start_loops(struct server *s, unsigned count, struct err *err) {
     for (; s->loop_count < count; s->loop_count++) {
-        s->loops[s->loop_count] = loop_new(&s->gateway, err);
+        s->loops[s->loop_count] = loop_new(&s->gateway, &handlers, err);
         if (s->loops[s->loop_count] == NULL)
             return false;
     }
@@ -91,6 +101,10 @@ static bool start_back(struct server *s, unsigned threads, struct err *err) {
     return true;
 }
 
+static bool reload_for_control(void *ctx, char *hash, struct err *err) {
+    return server_reload(ctx, hash, err);
+}
+
 static bool start(struct server *s, struct err *err) {
     struct config *c = s->gateway.config;
     unsigned threads = thread_count(c);
@@ -100,7 +114,7 @@ static bool start(struct server *s, struct err *err) {
         !start_loops(s, threads, err))
         return false;
     if (c->control != NULL)
-        s->control = control_new(c->control, s, err);
+        s->control = control_new(c->control, reload_for_control, s, err);
     return c->control == NULL || s->control != NULL;
 }
 

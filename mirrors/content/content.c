@@ -66,6 +66,16 @@ void manifest_unref(struct manifest *m) {
     free(m);
 }
 
+/// A verdict holds for the configuration that it was made under, and for no other: a judgement that ends after a
+/// reload must not speak for the new one.
+static char *verdict_key(const struct content_place *place, const char *digest) {
+    return mem_printf("%p\n%s\n%s\n%s", place->owner.object, place->name, place->repository, digest);
+}
+
+static char *refusal_key(const struct content_place *place, const char *digest) {
+    return mem_printf("%p\n%s\n%s", place->owner.object, place->name, digest);
+}
+
 static char *key_of(const struct content_place *place, const char *digest) {
     return mem_printf("%s\n%s\n%s", place->name, place->repository, digest);
 }
@@ -81,7 +91,7 @@ static void remember_sizes(struct content *c, const struct content_place *place,
 }
 
 static void remember_refusal(struct content *c, const struct content_place *place, const struct manifest *m) {
-    char *key = mem_printf("%s\n%s", place->name, m->digest);
+    char *key = refusal_key(place, m->digest);
     struct refusal *r = mem_zalloc(1, sizeof(*r));
     r->verdict = m->verdict;
     r->err = m->err;
@@ -95,7 +105,7 @@ static size_t manifest_cost(const struct manifest *m) {
 }
 
 void content_remember(struct content *c, const struct content_place *place, struct manifest *m) {
-    char *key = key_of(place, m->digest);
+    char *key = verdict_key(place, m->digest);
     pthread_mutex_lock(&c->lock);
     lru_put(c->judged, key, strlen(key), manifest_ref(m), manifest_cost(m));
     if (m->verdict == DOCUMENT_OK)
@@ -107,7 +117,7 @@ void content_remember(struct content *c, const struct content_place *place, stru
 }
 
 struct manifest *content_recall(struct content *c, const struct content_place *place, const char *digest) {
-    char *key = key_of(place, digest);
+    char *key = verdict_key(place, digest);
     pthread_mutex_lock(&c->lock);
     struct manifest *m = lru_get(c->judged, key, strlen(key));
     if (m != NULL)
@@ -117,8 +127,8 @@ struct manifest *content_recall(struct content *c, const struct content_place *p
     return m;
 }
 
-bool content_refused(struct content *c, const char *registry, const char *digest, struct refusal *out) {
-    char *key = mem_printf("%s\n%s", registry, digest);
+bool content_refused(struct content *c, const struct content_place *place, const char *digest, struct refusal *out) {
+    char *key = refusal_key(place, digest);
     pthread_mutex_lock(&c->lock);
     const struct refusal *r = lru_get(c->refused, key, strlen(key));
     if (r != NULL)

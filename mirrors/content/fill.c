@@ -123,7 +123,7 @@ static bool wrongly_empty(const struct fill *f, const struct fill_answer *a) {
 static void prepare(struct fill *f, const struct fill_answer *a) {
     enum digest_algorithm algorithm = DIGEST_SHA256;
     bool whole = is_whole(f, a);
-    f->promised = a->length == UINT64_MAX && whole ? f->expected : a->length;
+    f->promised = a->length;
     if (whole && digest_check(f->digest, strlen(f->digest), &algorithm) == DIGEST_OK) {
         f->hasher = digest_hasher_new(algorithm);
         f->hold_back = true;
@@ -153,6 +153,10 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
                  so_far->where, a.total, f->expected);
         refuse(f, so_far, FETCH_MISMATCH, text);
         return TRANSFER_STOP;
+    }
+    if (!a.partial && a.length == UINT64_MAX && f->expected != UINT64_MAX) {
+        a.length = a.total = f->expected; // Chunked; the manifest says how long it is, and on_body holds it to that.
+        a.last = a.total - 1;
     }
     prepare(f, &a);
     a.verified = f->hasher != NULL;
@@ -314,9 +318,10 @@ void fill_close(struct fill *f) {
 // --- the start ---
 
 /// Monitor mode lets `urls` pass, as in manifests.
-static bool refused_before(struct fill *f, bool monitor) {
+static bool refused_before(struct fill *f, const struct content_place *place) {
     struct refusal refusal;
-    if (!content_refused(f->content, f->name, f->digest, &refusal) || (monitor && refusal.verdict == DOCUMENT_URLS))
+    if (!content_refused(f->content, place, f->digest, &refusal) ||
+        (place->monitor && refusal.verdict == DOCUMENT_URLS))
         return false;
     struct fetch_result nothing = {.outcome = FETCH_CANCELLED};
     struct fill_answer a = {.fetch = &nothing, .refused = refusal.verdict, .err = refusal.err};
@@ -356,7 +361,7 @@ struct fill *fill_new(struct content *c, const struct content_place *place, cons
     f->expected = content_size(c, place, digest);
     f->promised = UINT64_MAX;
     pthread_mutex_init(&f->lock, NULL);
-    if (refused_before(f, place->monitor))
+    if (refused_before(f, place))
         return f;
     struct fetch_spec spec = content_spec(place, FETCH_BLOB, digest);
     spec.head = head;

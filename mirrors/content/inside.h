@@ -14,8 +14,8 @@ struct content {
     struct fetcher *fetcher;
     struct links *links;
     pthread_mutex_t lock; ///< Guards the tables below; never held across I/O.
-    struct lru *judged;   ///< registry, repository, digest -> struct manifest
-    struct lru *refused;  ///< registry, digest -> struct refusal
+    struct lru *judged;   ///< owner, registry, repository, digest -> struct manifest
+    struct lru *refused;  ///< owner, registry, digest -> struct refusal
     struct lru *sizes;    ///< registry, repository, digest -> uint64_t
 };
 
@@ -25,7 +25,7 @@ struct refusal {
     struct err err;
 };
 
-bool content_refused(struct content *c, const char *registry, const char *digest, struct refusal *out);
+bool content_refused(struct content *c, const struct content_place *place, const char *digest, struct refusal *out);
 void content_remember(struct content *c, const struct content_place *place, struct manifest *m);
 struct manifest *content_recall(struct content *c, const struct content_place *place, const char *digest);
 

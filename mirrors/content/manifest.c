@@ -3,11 +3,9 @@
 // Reading one manifest: by HEAD and digest, or by GET; judged before anybody sees it. A job runs on
 // fetch threads, one step after the other, so it needs no lock.
 
-#include "mirrors/base/host.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/content/inside.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,25 +39,6 @@ static void finish(struct job *j, struct manifest *m, const struct fetch_result 
 
 // --- judging ---
 
-static bool url_permitted(void *ctx, const char *url) {
-    const struct registry *r = ctx;
-    CURLU *u = curl_url();
-    char *host = NULL, *port = NULL;
-    struct hostport hp = {0};
-    bool ok = false;
-    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
-        hostport_parse(host, strlen(host), &hp, NULL)) {
-        hp.port = (uint16_t)strtoul(port, NULL, 10);
-        for (size_t i = 0; i < r->external_url_count && !ok; i++)
-            ok = host_pattern_match(r->external_urls[i], &hp, 443);
-    }
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(u);
-    return ok;
-}
-
 static struct manifest *judge(struct job *j, const struct whole *w) {
     struct manifest *m = mem_zalloc(1, sizeof(*m));
     const char *data = w->body.data != NULL ? w->body.data : "";
@@ -75,7 +54,7 @@ static struct manifest *judge(struct job *j, const struct whole *w) {
         return m;
     }
     m->verdict = document_judge(data, w->body.len, w->head.content_type[0] != '\0' ? w->head.content_type : NULL,
-                                url_permitted, (void *)j->place.registry, &m->document, &m->err);
+                                registry_url_permitted, (void *)j->place.registry, &m->document, &m->err);
     if (m->verdict == DOCUMENT_OK)
         memcpy(m->media_type, m->document.media_type, sizeof(m->media_type));
     memcpy(m->urls_host, m->document.urls_host, sizeof(m->urls_host));
@@ -116,7 +95,7 @@ static void got(void *ctx, const struct whole *w) {
         const char *wanted = j->digest[0] != '\0' ? j->digest : w->head.digest;
         fetch_mismatched(j->content->fetcher, j->place.name, w->result->upstream, wanted, m->err.text);
     } else {
-        atomic_store(&m->confirmed_ms, (long long)fetch_now_ms());
+        atomic_store(&m->confirmed_ms, (long long)clock_ms());
         content_remember(j->content, &j->place, m);
     }
     finish(j, m, w->result);
@@ -125,7 +104,7 @@ static void got(void *ctx, const struct whole *w) {
 // --- steps ---
 
 static bool time_left(struct job *j) {
-    int64_t left = j->deadline_ms - fetch_now_ms();
+    int64_t left = j->deadline_ms - clock_ms();
     j->place.deadline_ms = left > 1 ? (unsigned)left : 1;
     return left > 0;
 }
@@ -142,7 +121,7 @@ static void found(struct job *j, const struct fetch_result *result) {
         return;
     }
     // The tag's HEAD has just confirmed this digest for this repository.
-    atomic_store(&m->confirmed_ms, (long long)fetch_now_ms());
+    atomic_store(&m->confirmed_ms, (long long)clock_ms());
     finish(j, m, result);
 }
 
@@ -177,7 +156,7 @@ static void headed(void *ctx, const struct whole *w) {
 static void by_digest(struct job *j) {
     static const struct fetch_result from_memory = {.outcome = FETCH_OK};
     struct manifest *m = content_recall(j->content, &j->place, j->digest);
-    if (m != NULL && fetch_now_ms() - atomic_load(&m->confirmed_ms) < CONTENT_CONFIRMED_S * 1000) {
+    if (m != NULL && clock_ms() - atomic_load(&m->confirmed_ms) < CONTENT_CONFIRMED_S * 1000) {
         finish(j, m, &from_memory);
         return;
     }
@@ -194,7 +173,7 @@ void content_manifest(struct content *c, const struct content_place *place, cons
     j->place.name = mem_strdup(place->name);
     j->place.repository = mem_strdup(place->repository);
     j->error_body = error_body;
-    j->deadline_ms = fetch_now_ms() + (int64_t)place->deadline_ms;
+    j->deadline_ms = clock_ms() + (int64_t)place->deadline_ms;
     j->answer = answer;
     j->ctx = ctx;
     if (digest != NULL) {

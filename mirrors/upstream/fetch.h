@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include "mirrors/base/clock.h"
 #include "mirrors/upstream/target.h"
 #include "mirrors/upstream/transfer.h"
 
@@ -18,9 +19,6 @@
 enum {
     FETCH_ERROR_BODY_MAX = 16 * 1024, ///< Of an upstream's error answer, read for its message.
     FETCH_MESSAGE_MAX = 200,          ///< Printable bytes of it that are passed on.
-    FETCH_ENDPOINT_REST_S = 30,       ///< An endpoint that failed is asked last for so long.
-    FETCH_MISMATCH_S = 300, ///< An endpoint whose content did not match its digest is not asked for that digest.
-    FETCH_MISMATCHES_MAX = 10000,
     FETCH_TOKENS_MAX = 10000
 };
 
@@ -99,9 +97,6 @@ struct fetch_callbacks {
 
 struct fetcher;
 struct fetch;
-
-/// The clock of all deadlines here: monotonic milliseconds.
-int64_t fetch_now_ms(void);
 
 /// Start `threads` threads.
 struct fetcher *fetcher_new(unsigned threads, struct err *err);

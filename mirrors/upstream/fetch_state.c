@@ -79,31 +79,31 @@ static struct endpoint *wildcard_endpoint(const struct fetch *f) {
     return e;
 }
 
-static bool usable(struct fetch *f, const struct endpoint *e, int64_t now_ms) {
+static bool usable(struct fetch *f, const struct endpoint *e) {
     char host[HOSTPORT_TEXT_MAX + 1];
     hostport_format(&e->at, host);
-    return !fetcher_is_mismatched(f->thread->fetcher, f->spec.name, host, f->spec.reference, now_ms, &f->result.err);
+    return !experience_is_mismatched(f->thread->fetcher->experience, f->spec.name, host, f->spec.reference,
+                                     &f->result.err);
 }
 
-static void add_endpoints(struct fetch *f, bool resting, int64_t now_ms) {
+static void add_endpoints(struct fetch *f, bool resting) {
     const struct registry *r = f->spec.registry;
     for (size_t i = 0; i < r->endpoint_count && f->endpoint_count < FETCH_ENDPOINTS_MAX; i++) {
         const struct endpoint *e = &r->endpoints[i];
-        if (fetcher_rests(f->thread->fetcher, e->base, now_ms) == resting && usable(f, e, now_ms))
+        if (experience_rests(f->thread->fetcher->experience, e->base) == resting && usable(f, e))
             f->endpoints[f->endpoint_count++] = e;
     }
 }
 
 /// Those that failed a short while ago are asked last; never are none asked for that reason.
 static void order_endpoints(struct fetch *f) {
-    int64_t now = fetch_now_ms();
     if (f->spec.registry->endpoint_count > 0) {
-        add_endpoints(f, false, now);
-        add_endpoints(f, true, now);
+        add_endpoints(f, false);
+        add_endpoints(f, true);
         return;
     }
     f->named = wildcard_endpoint(f);
-    if (usable(f, f->named, now))
+    if (usable(f, f->named))
         f->endpoints[f->endpoint_count++] = f->named;
 }
 
@@ -143,7 +143,7 @@ static void set_authorization(struct fetch *f, char *value) {
 
 /// While other endpoints remain, one that hangs may not use up the whole deadline.
 static int64_t attempt_deadline(const struct fetch *f) {
-    int64_t now = fetch_now_ms(), left = f->deadline_ms - now;
+    int64_t now = clock_ms(), left = f->deadline_ms - now;
     if (f->endpoint_at + 1 >= f->endpoint_count || f->deadline_ms == INT64_MAX)
         return f->deadline_ms;
     return now + (left / 2 > f->spec.connect_timeout_ms ? left / 2 : (int64_t)f->spec.connect_timeout_ms);
@@ -155,7 +155,7 @@ static bool literal_refused(struct fetch *f) {
 }
 
 static void next_endpoint(struct fetch *f, enum fetch_outcome outcome) {
-    fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
+    experience_failed(f->thread->fetcher->experience, endpoint(f)->base);
     if (++f->endpoint_at < f->endpoint_count)
         start_endpoint(f);
     else
@@ -195,7 +195,7 @@ static void start_endpoint(struct fetch *f) {
         return;
     }
     set_auth_key(f);
-    set_authorization(f, auth_get(f->thread->fetcher->auth, f->auth_key, fetch_now_ms()));
+    set_authorization(f, auth_get(f->thread->fetcher->auth, f->auth_key, clock_ms()));
     start_transfer(f);
 }
 
@@ -245,7 +245,7 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h) {
     if (f->next != NEXT_CONTENT)
         return TRANSFER_CONTINUE;
     f->head_delivered = true;
-    fetcher_revive(f->thread->fetcher, endpoint(f)->base);
+    experience_good(f->thread->fetcher->experience, endpoint(f)->base);
     if (!f->spec.whole)
         f->deadline_ms = INT64_MAX;
     f->attempt_deadline_ms = f->deadline_ms; // No other endpoint is asked from here on.
@@ -286,7 +286,7 @@ static void finish_error(struct fetch *f) {
         next_endpoint(f, FETCH_STATUS);
     else {
         if (status >= 500)
-            fetcher_rest(f->thread->fetcher, endpoint(f)->base, fetch_now_ms());
+            experience_failed(f->thread->fetcher->experience, endpoint(f)->base);
         fail(f, FETCH_STATUS, "%s answered with status %d%s%s", f->result.where, status,
              r->message[0] != '\0' ? ": " : "", r->message);
     }
@@ -384,8 +384,7 @@ static void use_bearer(struct fetch *f, const struct challenge *c) {
         // An unlisted realm (monitor mode) is asked without credentials.
         struct credential *credential = realm.unlisted ? NULL : credential_for(f);
         f->result.credential = credential != NULL ? credential->name : NULL;
-        switch (
-            auth_begin(f->thread->fetcher->auth, f->auth_key, f->authorization, fetch_now_ms(), &f->waiter, &value)) {
+        switch (auth_begin(f->thread->fetcher->auth, f->auth_key, f->authorization, clock_ms(), &f->waiter, &value)) {
         case AUTH_USE:
             use_value(f, value);
             break;
@@ -549,6 +548,6 @@ void fetch_check_deadline(struct fetch *f, int64_t now_ms) {
         next_endpoint(f, FETCH_TIMEOUT);
         return;
     }
-    fetcher_rest(f->thread->fetcher, endpoint(f)->base, now_ms);
+    experience_failed(f->thread->fetcher->experience, endpoint(f)->base);
     finish(f, FETCH_TIMEOUT);
 }

@@ -8,8 +8,8 @@
 #pragma once
 
 #include "mirrors/base/buf.h"
-#include "mirrors/base/lru.h"
 #include "mirrors/upstream/auth.h"
+#include "mirrors/upstream/experience.h"
 #include "mirrors/upstream/fetch.h"
 #include "mirrors/upstream/multi.h"
 
@@ -45,9 +45,7 @@ struct fetcher {
     unsigned thread_count;
     struct fetch_thread *threads;
     struct auth *auth;
-    pthread_mutex_t lock;   ///< Guards the two tables.
-    struct lru *resting;    ///< Endpoint base -> when it may be asked first again.
-    struct lru *mismatched; ///< Registry, host, digest -> sentence and end.
+    struct experience *experience;
 };
 
 /// What to do once the running transfer has ended.
@@ -92,15 +90,11 @@ void fetch_stop(struct fetch *f, enum fetch_outcome outcome, const char *sentenc
 void fetch_token_arrived(struct fetch *f, unsigned round, const char *value, const struct fetch_result *failure);
 void fetch_check_deadline(struct fetch *f, int64_t now_ms);
 
-// fetch.c: references, messages, what the fetcher remembers.
+// fetch_queue.c: references, messages.
 void fetch_ref(struct fetch *f);
 void fetch_post(struct fetch *f, struct message *m);
 struct message *fetch_message(enum message_kind kind, struct fetch *f);
-bool fetcher_rests(struct fetcher *f, const char *base, int64_t now_ms);
-void fetcher_rest(struct fetcher *f, const char *base, int64_t now_ms);
-void fetcher_revive(struct fetcher *f, const char *base);
-bool fetcher_is_mismatched(struct fetcher *f, const char *registry, const char *host, const char *digest,
-                           int64_t now_ms, struct err *err);
+void fetch_message_free(struct message *m);
 
 // token_request.c: one token, on the thread that asked.
 void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url, bool unlisted,

@@ -5,6 +5,7 @@
 
 #include "mirrors/upstream/multi.h"
 
+#include "mirrors/base/clock.h"
 #include "mirrors/base/mem.h"
 
 #include <assert.h>
@@ -16,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EVENTS_PER_TURN = 256 };
@@ -28,12 +28,6 @@ struct multi {
     int *sockets;   ///< Open ones.
     size_t socket_count, socket_room;
 };
-
-static int64_t clock_ms(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *known) {
     struct multi *m = ctx;
@@ -146,12 +140,11 @@ static void act(struct multi *m, const struct epoll_event *event) {
         eventfd_read(m->wake_fd, &count);
         return;
     }
-    if (event->events & EPOLLIN)
+    // A hang-up alone makes libcurl say no more than "select/poll returned error"; reading tells the reason.
+    if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         mask |= CURL_CSELECT_IN;
     if (event->events & EPOLLOUT)
         mask |= CURL_CSELECT_OUT;
-    if (event->events & (EPOLLERR | EPOLLHUP))
-        mask |= CURL_CSELECT_ERR;
     curl_multi_socket_action(m->curl, event->data.fd, mask, &running);
 }
 

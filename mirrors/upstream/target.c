@@ -243,3 +243,24 @@ void target_deinit(struct target *t) {
     free(t->url);
     t->url = NULL;
 }
+
+// --- external_urls ---
+
+bool registry_url_permitted(void *registry, const char *url) {
+    const struct registry *r = registry;
+    CURLU *u = curl_url();
+    char *host = NULL, *port = NULL;
+    struct hostport hp = {0};
+    bool ok = false;
+    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+        hostport_parse(host, strlen(host), &hp, NULL)) {
+        hp.port = (uint16_t)strtoul(port, NULL, 10);
+        for (size_t i = 0; i < r->external_url_count && !ok; i++)
+            ok = host_pattern_match(r->external_urls[i], &hp, 443);
+    }
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(u);
+    return ok;
+}

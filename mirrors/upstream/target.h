@@ -37,6 +37,10 @@ enum target_verdict target_judge(const struct registry *r, const struct endpoint
                                  const char *from_url, const char *location, struct target *out, struct err *err);
 void target_deinit(struct target *t);
 
+/// Do the registry's `external_urls` permit this entry of a descriptor's `urls`? For document_judge(), whose context is
+/// a `const struct registry *`.
+bool registry_url_permitted(void *registry, const char *url);
+
 /// The address rules: may a connection for this registry go to `addr`? Refused unless the registry's
 /// `private_addresses` permit it: private (RFC 1918, fc00::/7), loopback, link-local (also metadata services such as
 /// 169.254.169.254, fd00:ec2::254, 100.100.100.200), carrier NAT (100.64/10), unspecified, multicast, broadcast,

@@ -48,7 +48,7 @@ static void request_free(struct token_request *q) {
 static void succeed(struct token_request *q, const char *token, int64_t lifetime_s) {
     char *value = mem_printf("Bearer %s", token);
     int64_t margin = lifetime_s > 2 * TOKEN_MARGIN_S ? TOKEN_MARGIN_S : lifetime_s / 2;
-    auth_end(q->thread->fetcher->auth, q->key, value, fetch_now_ms() + (lifetime_s - margin) * 1000, NULL);
+    auth_end(q->thread->fetcher->auth, q->key, value, clock_ms() + (lifetime_s - margin) * 1000, NULL);
     explicit_bzero(value, strlen(value));
     free(value);
 }

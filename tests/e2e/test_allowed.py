@@ -18,8 +18,7 @@ def test_an_allowed_image_of_docker_hub_is_pulled_and_run(kind, what, site, hub,
     pushed = hub.push(f"library/{unique('ok')}", "1", IMAGES[what]())
     client, hub_mark, mark = clients(kind), hub.mark(), site.mark()
 
-    seen = client.run(pushed.by_tag) if client.can_run else client.pull(pushed.by_tag)
-    output = seen.must_work()
+    output = client.use(pushed.by_tag).must_work()
     assert not client.can_run or GREETING in output
 
     line = site.line(mark, repository=pushed.repository, decision="allow", reference=pushed.tag)
@@ -36,10 +35,8 @@ def test_an_allowed_image_of_docker_hub_is_pulled_and_run(kind, what, site, hub,
 def test_an_allowed_image_of_ghcr_is_pulled_and_run(kind, bed, site, clients):
     pushed = bed.ghcr.push(f"org/{unique('ok')}", "1", multi_arch())
     client, ghcr_mark, mark = clients(kind), bed.ghcr.mark(), site.mark()
-    assert "ghcr.io" in client.registries
 
-    seen = client.run(pushed.by_tag) if client.can_run else client.pull(pushed.by_tag)
-    seen.must_work()
+    client.use(pushed.by_tag).must_work()
 
     line = site.line(mark, repository=pushed.repository, decision="allow", reference="1")
     assert (line["registry"], line["digest"]) == ("ghcr.io", pushed.digest)
@@ -64,7 +61,8 @@ def test_docker_pulls_by_the_gateways_own_name(bed, site, clients):
 def test_what_docker_hub_does_not_have_is_not_found(site, hub, clients):
     missing = f"docker.io/library/{unique('ok')}:1"
     assert "not found" in clients("containerd-server").pull(missing).must_fail()
-    assert "manifest unknown" in clients("docker-pull").docker("pull", f"mirror.test/{missing}").must_fail()
+    words = "not found" if kinds.today("dockerd") else "manifest unknown"
+    assert words in clients("docker-pull").docker("pull", f"mirror.test/{missing}").must_fail()
 
 
 def test_one_token_serves_a_whole_pull(bed, site, hub, clients):

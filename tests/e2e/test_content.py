@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from bed import clients as kinds
 from bed.images import DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Document, artifact, descriptor, image, unique
 from bed.scripted import oci_error
 from bed.stories import past_the_gateway, reads_the_words
@@ -16,7 +17,7 @@ ACCEPT = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}"}
 # --- urls: clients would fetch from there, past the gateway ---
 
 
-@pytest.mark.parametrize("kind", ["containerd", "containerd-default", "docker-pull", "docker-build", "podman", "skopeo"])
+@pytest.mark.parametrize("kind", kinds.KINDS)
 def test_an_allowed_tag_whose_manifest_names_urls(kind, bed, site, hub, clients):
     pushed = hub.push(f"library/{unique('ok')}", "1", image(oci=True, urls=["https://foreign.example/layer.tar.gz"]))
     client, hub_mark, foreign_mark, mark = clients(kind), hub.mark(), bed.foreign.mark(), site.mark()
@@ -89,15 +90,17 @@ def test_external_urls_permits_a_named_host(bed, other):
 # --- a registry that sends the gateway elsewhere ---
 
 
-@pytest.mark.parametrize("kind", ["containerd-server", "docker-direct"])
-def test_blobs_that_are_redirected_to_an_unlisted_host(kind, bed, site, clients):
+# What asks the gateway for any registry, and nobody else: hosts.toml, and docker with the gateway's own name.
+ANY_REGISTRY = [(kind, "") for kind in kinds.WITH_ANY if not kinds.KINDS[kind].fallback]
+ANY_REGISTRY += [(kind, "mirror.test/") for kind in kinds.of_these("docker-pull", "docker-graphdriver")]
+
+
+@pytest.mark.parametrize("kind, before", ANY_REGISTRY)
+def test_blobs_that_are_redirected_to_an_unlisted_host(kind, before, bed, site, clients):
     pushed = bed.moved.push(f"team/{unique('app')}", "1", image())
     elsewhere, mark = bed.moved_blobs.mark(), site.mark()
 
-    if kind == "docker-direct":
-        output = clients("docker-pull").docker("pull", f"mirror.test/{pushed.by_tag}").must_fail()
-    else:
-        output = clients(kind).pull(pushed.by_tag).must_fail()
+    output = clients(kind).pull(before + pushed.by_tag).must_fail()
 
     reads_the_words(output, site, mark, pushed, "blobs.elsewhere.example", "Ask platform@example.com")
     line = site.line(mark, repository=pushed.repository, decision="deny")
@@ -122,7 +125,7 @@ def test_the_configuration_can_permit_the_redirect(bed, other):
     assert bed.moved_blobs.since(mark)[0].headers.get("Authorization") is None
 
 
-@pytest.mark.parametrize("kind", ["containerd-default", "containerd-server"])
+@pytest.mark.parametrize("kind", kinds.WITH_ANY)
 def test_a_token_realm_elsewhere(kind, bed, site, clients):
     pushed = bed.realm.push(f"team/{unique('app')}", "1", image())
     tokens, mark = bed.realm_tokens.mark(), site.mark()
@@ -130,7 +133,7 @@ def test_a_token_realm_elsewhere(kind, bed, site, clients):
     output = clients(kind).pull(pushed.by_tag).must_fail()
 
     # With a fallback the client asks the registry itself for the pinned digest, and so goes to that realm by its own will.
-    if kind == "containerd-server":
+    if not kinds.KINDS[kind].fallback:
         reads_the_words(output, site, mark, pushed, "tokens.elsewhere.example", "Ask platform@example.com")
     line = site.line(mark, repository=pushed.repository, decision="deny")
     assert (line["reason"], line["registry"]) == ("realm_host", "realm.example")
@@ -138,7 +141,7 @@ def test_a_token_realm_elsewhere(kind, bed, site, clients):
     assert asked == past_the_gateway(asked), "the gateway never went there"
 
 
-@pytest.mark.parametrize("kind", ["containerd-default", "containerd-server"])
+@pytest.mark.parametrize("kind", kinds.WITH_ANY)
 def test_a_public_name_with_a_private_address(kind, bed, site, clients):
     pushed = bed.inside.push(f"team/{unique('app')}", "1", image())
     inside, mark = bed.inside.mark(), site.mark()

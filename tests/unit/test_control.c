@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The control socket, both sides, without a gateway behind it: server_reload() is the test's own.
+// The control socket, both sides, without a gateway behind it.
 
 #include "gateway/front/control.h"
 
 #include "gateway/config/config.h"
-#include "gateway/front/server.h"
 #include "mirrors/base/mem.h"
 
 #include <criterion/criterion.h>
@@ -22,7 +21,7 @@ static char *path;
 static bool reload_works = true;
 static int reloads;
 
-bool server_reload(struct server *s, char *hash, struct err *err) {
+static bool reload(void *ctx, char *hash, struct err *err) {
     reloads++;
     memcpy(hash, "0123456789ab", CONFIG_HASH_HEX + 1);
     return reload_works || err_set(err, "rules[0]: no such thing");
@@ -46,7 +45,7 @@ TestSuite(control, .init = set_up, .fini = tear_down);
 
 static struct control *open_control(void) {
     struct err err = {""};
-    struct control *c = control_new(path, NULL, &err);
+    struct control *c = control_new(path, reload, NULL, &err);
     cr_assert_not_null(c, "%s", err.text);
     return c;
 }
@@ -85,7 +84,7 @@ Test(control, only_the_owner_may_connect) {
 Test(control, a_living_gateway_is_not_pushed_aside) {
     struct control *c = open_control();
     struct err err = {""};
-    cr_expect_null(control_new(path, NULL, &err));
+    cr_expect_null(control_new(path, reload, NULL, &err));
     cr_expect(strstr(err.text, "another gateway") != NULL, "%s", err.text);
     expect_answer("reload", "ok 0123456789ab");
     control_free(c);
@@ -111,7 +110,7 @@ Test(control, another_file_is_left_alone) {
     mkdir(folder, 0700);
     int fd = open(path, O_CREAT | O_WRONLY, 0600);
     close(fd);
-    cr_expect_null(control_new(path, NULL, &err));
+    cr_expect_null(control_new(path, reload, NULL, &err));
     cr_expect(strstr(err.text, "is no socket") != NULL, "%s", err.text);
     cr_expect_eq(access(path, F_OK), 0);
     free(folder);
@@ -141,7 +140,7 @@ Test(control, a_path_that_no_socket_can_have) {
     memset(lengthy, 'x', sizeof(lengthy) - 1);
     lengthy[0] = '/';
     lengthy[sizeof(lengthy) - 1] = '\0';
-    cr_expect_null(control_new(lengthy, NULL, &err));
+    cr_expect_null(control_new(lengthy, reload, NULL, &err));
     cr_expect(strstr(err.text, "longer") != NULL, "%s", err.text);
     cr_expect_not(control_ask(lengthy, "reload", answer, &err));
 }

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Container clients, each configured as a site would: how to pull with it, how to run with it, and what it lets its user read.
 
-With PULLGATE_TODAY=DIR the binaries in DIR (containerd, ctr, dockerd, buildkitd, buildctl, skopeo) take the place of Debian's.
+With PULLGATE_TODAY=DIR the binaries in DIR (containerd, ctr, dockerd, buildkitd, buildctl, skopeo) take the place of Debian's, and forms that
+only they have are tried too: dockerd's two stores, its hosts.toml, a mirror with a path, `server` alone.
 """
 
+import json
 import os
 import shutil
 
@@ -24,6 +26,9 @@ def today(name):
     return bool(TODAY) and os.access(f"{TODAY}/{name}", os.X_OK)
 
 
+BOTH = ("docker.io", "ghcr.io")
+
+
 def write(path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
@@ -35,12 +40,14 @@ class Client:
 
     `fallback`: its configuration lets it go to the registry itself, so a refusal must be final to hold.
     `words_by_tag`, `words_by_digest`: the terminal shows the site's words when a pull by tag or by digest is denied.
-    `registries`: registries that it asks the gateway for. `route`: how it names the registry there.
+    `registries`: of the bed's two, those that it asks the gateway for; `any_registry`: it asks for every other, too.
+    `route`: how it names the registry there.
     """
 
     fallback = True
     words_by_tag, words_by_digest = True, False
     registries, route = ("docker.io",), "ns"
+    any_registry = False
     can_run = True
     why_not_run = ""
 
@@ -67,6 +74,10 @@ class Client:
         """Pull and run; the output has the image's greeting."""
         raise NotImplementedError
 
+    def use(self, reference):
+        """Pull and do what can be done with it: run it, if this client can."""
+        return self.run(reference) if self.can_run else self.pull(reference)
+
     def command(self, *argv, **more):
         return command(list(argv), env=self.env, **more)
 
@@ -79,9 +90,19 @@ class Client:
 # --- Docker ---
 
 
-class DockerPull(Client):
-    """dockerd with "registry-mirrors", asked by `docker pull` and `docker run`."""
+def hosts_toml(mirror, empty_host=True):
+    """One host for the registry and no other: containerd 1.6 wants the empty `[host]`, newer ones do not."""
+    return f'server = "https://{mirror}"\n' + ("\n[host]\n" if empty_host else "")
 
+
+class DockerPull(Client):
+    """dockerd with "registry-mirrors", asked by `docker pull` and `docker run`.
+
+    `graphdriver`: today's dockerd with the store that Debian's has. `path`: what follows the mirror's name in its URL.
+    `server`: instead of "registry-mirrors", today's `_default/hosts.toml`: the gateway or nothing.
+    """
+
+    graphdriver, path, server = False, "", False
     words_by_digest = not today("dockerd")
     route = "ns" if today("dockerd") else "root"
     can_run = not today("dockerd")
@@ -101,6 +122,10 @@ class DockerPull(Client):
 
     def run(self, reference):
         return self.docker("run", "--rm", "--network", "none", "--pull", "always", reference)
+
+    def use(self, reference):
+        # Where nothing can run, a container is made: the image's layers are put together for it.
+        return self.run(reference) if self.can_run else self.docker("create", "--network", "none", "--pull", "always", reference)
 
 
 class DockerBuild(DockerPull):
@@ -124,11 +149,55 @@ class DockerBuild(DockerPull):
     def run(self, reference):
         return self.docker_build(reference, f'RUN ["/bin/busybox", "echo", "{GREETING}"]')
 
+    def use(self, reference):
+        return Client.use(self, reference)
+
+
+class DockerServer(DockerPull):
+    server, fallback, words_by_digest, registries, any_registry = True, False, True, BOTH, True
+
+
+class DockerServerBuild(DockerBuild):
+    server, fallback, words_by_digest, registries, any_registry = True, False, True, BOTH, True
+
+
+class DockerPath(DockerPull):
+    """A registry's name stands in the mirror's URL, so it comes before /v2/."""
+
+    path, route = "/docker.io", "ns"
+
+
+class DockerGraphdriver(DockerPull):
+    graphdriver, words_by_digest, route = True, True, "root"
+
+
+class DockerGraphdriverBuild(DockerBuild):
+    graphdriver = True
+
+
+class DockerGraphdriverServerBuild(DockerServerBuild):
+    """In this store hosts.toml is for `docker build`; `docker pull` does not read it."""
+
+    graphdriver = True
+
+
+class DockerGraphdriverPath(DockerGraphdriver):
+    path, route = "/docker.io", "outer_prefix"
+
+
+def docker_configuration(client):
+    configuration = {} if client.server else {"registry-mirrors": [f"https://{client.mirror}{client.path}"]}
+    if today("dockerd"):
+        configuration["features"] = {"containerd-snapshotter": not client.graphdriver}
+    return configuration
+
 
 def docker_daemon(client):
     folder = client.folder
-    write(f"{folder}/daemon.json", f'{{"registry-mirrors": ["https://{client.mirror}"]}}\n')
+    write(f"{folder}/daemon.json", json.dumps(docker_configuration(client)))
     os.makedirs(f"{folder}/etc/docker")
+    if client.server:
+        write(f"{folder}/etc/docker/certs.d/_default/hosts.toml", hosts_toml(client.mirror))
     socket = f"unix://{folder}/docker.sock"
     argv = [binary("dockerd", "/usr/sbin/dockerd"), "--config-file", f"{folder}/daemon.json", "--data-root", f"{folder}/data", "--exec-root",
             f"{folder}/exec", "--pidfile", f"{folder}/pid", "-H", socket, "--bridge", "none", "--iptables=false", "--cgroup-parent", "/pullgate-e2e"]
@@ -141,11 +210,13 @@ def docker_daemon(client):
 class BuildkitMirror(Client):
     """buildkitd with `mirrors` in its configuration; only where today's binaries are given."""
 
+    path, registries = "", BOTH
     can_run = False
     why_not_run = "buildkitd is only given with today's binaries, whose RUN needs a newer runc than Debian's"
 
     def start(self):
-        write(f"{self.folder}/buildkitd.toml", f'[registry."docker.io"]\n  mirrors = ["{self.mirror}"]\n')
+        sections = [f'[registry."{name}"]\n  mirrors = ["{self.mirror}{self.path.format(registry=name)}"]\n' for name in self.registries]
+        write(f"{self.folder}/buildkitd.toml", "".join(sections))
         self._socket = f"unix://{self.folder}/buildkitd.sock"
         argv = [binary("buildkitd"), "--config", f"{self.folder}/buildkitd.toml", "--root", f"{self.folder}/root", "--addr", self._socket,
                 "--oci-worker-snapshotter", "native", "--containerd-worker", "false"]
@@ -162,19 +233,25 @@ class BuildkitMirror(Client):
                             "--local", f"context={context}", "--local", f"dockerfile={context}")
 
 
+class BuildkitPath(BuildkitMirror):
+    """A mirror with the registry's name as its path: `/v2/docker.io/...?ns=docker.io`."""
+
+    path = "/{registry}"
+
+
 # --- containerd ---
 
 
 class Containerd(Client):
     """containerd with a hosts.toml; ctr asks. `directory`: which registries the file is for."""
 
-    directory, server = "docker.io", False
+    directory, server, empty_host = "docker.io", False, True
 
     def start(self):
         folder = self.folder
-        lines = [f'server = "https://{self.mirror}"', "", "[host]"] if self.server else [
-            f'[host."https://{self.mirror}"]', '  capabilities = ["pull", "resolve"]']
-        write(f"{folder}/hosts/{self.directory}/hosts.toml", "\n".join(lines) + "\n")
+        first_host = f'[host."https://{self.mirror}"]\n  capabilities = ["pull", "resolve"]\n'
+        text = hosts_toml(self.mirror, self.empty_host) if self.server else first_host
+        write(f"{folder}/hosts/{self.directory}/hosts.toml", text)
         write(f"{folder}/config.toml", "version = 2\n" f'root = "{folder}/root"\nstate = "{folder}/state"\n'
               'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n' f'[grpc]\n  address = "{folder}/containerd.sock"\n')
         self._daemon = Daemon([binary("containerd"), "--config", f"{folder}/config.toml"], f"{folder}/containerd.log", self.env)
@@ -202,16 +279,20 @@ class Containerd(Client):
 class ContainerdDefault(Containerd):
     """`_default`: every registry has the gateway before it, and itself behind."""
 
-    directory = "_default"
-    registries = ("docker.io", "ghcr.io")
+    directory, registries, any_registry = "_default", BOTH, True
 
 
 class ContainerdServer(Containerd):
     """`_default` with `server`: the gateway or nothing."""
 
-    directory, server, fallback = "_default", True, False
-    registries = ("docker.io", "ghcr.io")
+    directory, server, fallback, registries, any_registry = "_default", True, False, BOTH, True
     words_by_digest = True
+
+
+class ContainerdBare(ContainerdServer):
+    """`server` and nothing else; 1.6 rejects such a file and goes to the registry."""
+
+    empty_host = False
 
 
 # --- containers/image: podman, buildah, skopeo ---
@@ -220,12 +301,12 @@ class ContainerdServer(Containerd):
 class ContainersImage(Client):
     """registries.conf in one of three forms: a mirror, a mirror with a path, a remap."""
 
-    form = "mirror"
+    form, route = "mirror", "root"
     CONF = {
         "mirror": '[[registry]]\nlocation = "docker.io"\n[[registry.mirror]]\nlocation = "{mirror}"\n',
         "prefix": "".join(f'[[registry]]\nlocation = "{name}"\n[[registry.mirror]]\nlocation = "{{mirror}}/{name}"\n'
-                          for name in ("docker.io", "ghcr.io")),
-        "remap": "".join(f'[[registry]]\nprefix = "{name}"\nlocation = "{{mirror}}/{name}"\n' for name in ("docker.io", "ghcr.io")),
+                          for name in BOTH),
+        "remap": "".join(f'[[registry]]\nprefix = "{name}"\nlocation = "{{mirror}}/{name}"\n' for name in BOTH),
     }
     # No cgroup v2 and no CAP_SYS_RESOURCE are asked of the machine.
     LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--runtime", "runc")
@@ -235,8 +316,6 @@ class ContainersImage(Client):
         write(f"{etc}/registries.conf", self.CONF[self.form].format(mirror=self.mirror))
         write(f"{etc}/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}\n')
         write(f"{etc}/containers.conf", '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
-        self.fallback, self.route = self.form != "remap", "root" if self.form == "mirror" else "prefix"
-        self.registries = ("docker.io",) if self.form == "mirror" else ("docker.io", "ghcr.io")
 
     def tool(self, name, *argv):
         return self.command(*self.with_etc("containers", name, *argv))
@@ -272,28 +351,36 @@ class Skopeo(ContainersImage):
         return self.tool(binary("skopeo"), "copy", f"docker://{reference}", f"dir:{self.folder}/{unique('copy')}")
 
 
-class PodmanPrefix(Podman):
-    form = "prefix"
+class Prefix:
+    form, route, registries = "prefix", "prefix", BOTH
 
 
-class PodmanRemap(Podman):
-    form = "remap"
+class Remap:
+    form, route, registries, fallback = "remap", "prefix", BOTH, False
 
 
-class BuildahPrefix(Buildah):
-    form = "prefix"
+class PodmanPrefix(Prefix, Podman):
+    pass
 
 
-class BuildahRemap(Buildah):
-    form = "remap"
+class PodmanRemap(Remap, Podman):
+    pass
 
 
-class SkopeoPrefix(Skopeo):
-    form = "prefix"
+class BuildahPrefix(Prefix, Buildah):
+    pass
 
 
-class SkopeoRemap(Skopeo):
-    form = "remap"
+class BuildahRemap(Remap, Buildah):
+    pass
+
+
+class SkopeoPrefix(Prefix, Skopeo):
+    pass
+
+
+class SkopeoRemap(Remap, Skopeo):
+    pass
 
 
 KINDS = {
@@ -301,7 +388,22 @@ KINDS = {
     "containerd-server": ContainerdServer, "podman": Podman, "podman-prefix": PodmanPrefix, "podman-remap": PodmanRemap, "buildah": Buildah,
     "buildah-prefix": BuildahPrefix, "buildah-remap": BuildahRemap, "skopeo": Skopeo, "skopeo-prefix": SkopeoPrefix, "skopeo-remap": SkopeoRemap,
 }
-if today("buildkitd"):
-    KINDS["buildkitd"] = BuildkitMirror
-WITH_GHCR = [name for name in KINDS if any(word in name for word in ("default", "server", "prefix", "remap"))]
-WITH_FALLBACK = [name for name in KINDS if name != "containerd-server" and not name.endswith("-remap")]
+if today("dockerd"):
+    KINDS |= {
+        "docker-server": DockerServer, "docker-server-build": DockerServerBuild, "docker-path": DockerPath, "docker-graphdriver": DockerGraphdriver,
+        "docker-graphdriver-build": DockerGraphdriverBuild, "docker-graphdriver-server-build": DockerGraphdriverServerBuild,
+        "docker-graphdriver-path": DockerGraphdriverPath,
+    }
+if today("containerd"):
+    KINDS["containerd-bare"] = ContainerdBare
+if today("buildkitd") and today("buildctl"):
+    KINDS |= {"buildkitd": BuildkitMirror, "buildkitd-path": BuildkitPath}
+WITH_GHCR = [name for name, kind in KINDS.items() if "ghcr.io" in kind.registries]
+WITH_FALLBACK = [name for name, kind in KINDS.items() if kind.fallback]
+WITHOUT_FALLBACK = [name for name in KINDS if name not in WITH_FALLBACK]
+WITH_ANY = [name for name, kind in KINDS.items() if kind.any_registry]
+
+
+def of_these(*names):
+    """The names among these that are kinds here: some are only with today's binaries."""
+    return [name for name in names if name in KINDS]

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fetcher: its threads, their queues, and what it remembers of endpoints. Other threads speak to a fetch thread
-// only through its queue (`lock`) and multi_wake().
+// The fetcher: its threads and its interface.
 
 #include "mirrors/upstream/fetch_thread.h"
 
@@ -10,43 +9,8 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { CONNECTIONS_KEPT = 64, ENDPOINTS_REMEMBERED = 10000, IDLE_WAIT_MS = 60000 };
-
-int64_t fetch_now_ms(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-// --- messages ---
-
-struct message *fetch_message(enum message_kind kind, struct fetch *f) {
-    struct message *m = mem_zalloc(1, sizeof(*m));
-    m->kind = kind;
-    m->fetch = f;
-    fetch_ref(f);
-    return m;
-}
-
-static void message_free(struct message *m) {
-    if (m->value != NULL)
-        explicit_bzero(m->value, strlen(m->value));
-    free(m->value);
-    free(m->failure);
-    fetch_unref(m->fetch);
-    free(m);
-}
-
-void fetch_post(struct fetch *f, struct message *m) {
-    struct fetch_thread *t = f->thread;
-    pthread_mutex_lock(&t->lock);
-    *t->queue_end = m;
-    t->queue_end = &m->next;
-    pthread_mutex_unlock(&t->lock);
-    multi_wake(t->multi);
-}
+enum { CONNECTIONS_KEPT = 64, IDLE_WAIT_MS = 60000 };
 
 static void handle(struct message *m, bool stopping) {
     struct fetch *f = m->fetch;
@@ -72,7 +36,7 @@ static bool take_messages(struct fetch_thread *t) {
     while (m != NULL) {
         struct message *next = m->next;
         handle(m, stop);
-        message_free(m);
+        fetch_message_free(m);
         m = next;
     }
     return !stop;
@@ -108,7 +72,7 @@ static void *run(void *arg) {
     while (take_messages(t)) {
         multi_turn(t->multi, t->active != NULL || t->tokens != NULL ? FETCH_TICK_MS : IDLE_WAIT_MS, transfer_finished);
         end_turn(t);
-        int64_t now = fetch_now_ms();
+        int64_t now = clock_ms();
         if (now >= next_check) {
             check_deadlines(t, now);
             next_check = now + FETCH_TICK_MS;
@@ -164,75 +128,14 @@ static void thread_free(struct fetch_thread *t) {
     pthread_mutex_destroy(&t->lock);
 }
 
-// --- what is remembered of endpoints ---
-
-struct remembered {
-    int64_t until_ms;
-    struct err sentence;
-};
-
-static const struct remembered *recall(struct lru *table, const char *key, int64_t now_ms) {
-    const struct remembered *r = lru_peek(table, key, strlen(key));
-    return r != NULL && r->until_ms > now_ms ? r : NULL;
-}
-
-static void remember(struct lru *table, const char *key, int64_t until_ms, const char *sentence) {
-    struct remembered *r = mem_zalloc(1, sizeof(*r));
-    r->until_ms = until_ms;
-    err_set(&r->sentence, "%s", sentence);
-    lru_put(table, key, strlen(key), r, 0);
-}
-
-bool fetcher_rests(struct fetcher *f, const char *base, int64_t now_ms) {
-    pthread_mutex_lock(&f->lock);
-    bool rests = recall(f->resting, base, now_ms) != NULL;
-    pthread_mutex_unlock(&f->lock);
-    return rests;
-}
-
-void fetcher_rest(struct fetcher *f, const char *base, int64_t now_ms) {
-    pthread_mutex_lock(&f->lock);
-    remember(f->resting, base, now_ms + FETCH_ENDPOINT_REST_S * 1000, "");
-    pthread_mutex_unlock(&f->lock);
-}
-
-void fetcher_revive(struct fetcher *f, const char *base) {
-    pthread_mutex_lock(&f->lock);
-    lru_remove(f->resting, base, strlen(base));
-    pthread_mutex_unlock(&f->lock);
-}
-
-void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
-                      const char *sentence) {
-    char *key = mem_printf("%s\n%s\n%s", registry, upstream, digest);
-    pthread_mutex_lock(&f->lock);
-    remember(f->mismatched, key, fetch_now_ms() + FETCH_MISMATCH_S * 1000, sentence);
-    pthread_mutex_unlock(&f->lock);
-    free(key);
-}
-
-bool fetcher_is_mismatched(struct fetcher *f, const char *registry, const char *host, const char *digest,
-                           int64_t now_ms, struct err *err) {
-    char *key = mem_printf("%s\n%s\n%s", registry, host, digest);
-    pthread_mutex_lock(&f->lock);
-    const struct remembered *r = recall(f->mismatched, key, now_ms);
-    if (r != NULL)
-        *err = r->sentence;
-    pthread_mutex_unlock(&f->lock);
-    free(key);
-    return r != NULL;
-}
-
 // --- the fetcher ---
 
 struct fetcher *fetcher_new(unsigned threads, struct err *err) {
     struct fetcher *f = mem_zalloc(1, sizeof(*f));
     assert(threads > 0 && threads <= FETCH_THREADS_MAX);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    pthread_mutex_init(&f->lock, NULL);
     f->auth = auth_new(FETCH_TOKENS_MAX);
-    f->resting = lru_new(ENDPOINTS_REMEMBERED, 0, free);
-    f->mismatched = lru_new(FETCH_MISMATCHES_MAX, 0, free);
+    f->experience = experience_new();
     f->threads = mem_zalloc(threads, sizeof(*f->threads));
     for (; f->thread_count < threads; f->thread_count++) {
         if (!thread_start(&f->threads[f->thread_count], f, err)) {
@@ -253,9 +156,7 @@ void fetcher_free(struct fetcher *f) {
         thread_free(&f->threads[i]);
     free(f->threads);
     auth_free(f->auth);
-    lru_free(f->resting);
-    lru_free(f->mismatched);
-    pthread_mutex_destroy(&f->lock);
+    experience_free(f->experience);
     free(f);
 }
 
@@ -284,7 +185,7 @@ struct fetch *fetch_start(struct fetcher *fetcher, const struct fetch_spec *spec
     f->thread = least_loaded(fetcher);
     f->callbacks = *callbacks;
     f->ctx = ctx;
-    f->deadline_ms = fetch_now_ms() + spec->deadline_ms;
+    f->deadline_ms = clock_ms() + spec->deadline_ms;
     buf_init(&f->error_body, FETCH_ERROR_BODY_MAX);
     copy_spec(f, spec);
     atomic_fetch_add(&f->thread->load, 1);
@@ -300,39 +201,7 @@ void fetch_resume(struct fetch *f) {
     fetch_post(f, fetch_message(MESSAGE_RESUME, f));
 }
 
-void fetch_ref(struct fetch *f) {
-    atomic_fetch_add(&f->refs, 1);
-}
-
-static void wipe(char *secret) {
-    if (secret != NULL)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
-
-static void endpoint_drop(struct endpoint *e) {
-    if (e == NULL)
-        return;
-    free(e->base);
-    free(e->path);
-    free(e);
-}
-
-void fetch_unref(struct fetch *f) {
-    if (f == NULL || atomic_fetch_sub(&f->refs, 1) != 1)
-        return;
-    assert(f->transfer == NULL);
-    f->spec.owner.unref(f->spec.owner.object);
-    free((char *)f->spec.name);
-    free((char *)f->spec.repository);
-    free((char *)f->spec.reference);
-    free((char *)f->spec.query);
-    free((char *)f->spec.range);
-    endpoint_drop(f->named);
-    free(f->url);
-    wipe(f->authorization);
-    free(f->auth_key);
-    free(f->head.location);
-    buf_deinit(&f->error_body);
-    free(f);
+void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
+                      const char *sentence) {
+    experience_mismatched(f->experience, registry, upstream, digest, sentence);
 }
