@@ -187,7 +187,7 @@ enum denial_reason answer_reason(enum document_verdict verdict) {
 // --- failures of upstreams ---
 
 /// What the registry itself refuses: plain 403, in its own words.
-static void refused(struct exchange *ex, const struct fetch_result *r) {
+static void registry_refused(struct exchange *ex, const struct fetch_result *r) {
     ex->denied = true;
     ex->reason = REASON_UPSTREAM_AUTH;
     answer_error(ex, 403, "DENIED", r->err.text);
@@ -268,7 +268,7 @@ void answer_failure(struct exchange *ex, const struct fetch_result *r) {
         limited(ex, r);
         break;
     case FETCH_REFUSED:
-        refused(ex, r);
+        registry_refused(ex, r);
         break;
     case FETCH_CREDENTIAL:
         credential_refused(ex, r);

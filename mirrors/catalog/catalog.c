@@ -220,20 +220,24 @@ static bool add_entry(struct catalog *c, struct catalog_entry *e, struct err *er
     return true;
 }
 
+static bool add_text(struct catalog *c, const char *text, size_t len, struct err *err) {
+    struct json *root = json_parse(text, len, JSON_COMMENTS, err);
+    struct catalog_entry entry = {0};
+    bool ok = root != NULL && read_entry(root, &entry, err) && add_entry(c, &entry, err);
+    json_free(root);
+    if (!ok)
+        entry_deinit(&entry);
+    return ok;
+}
+
 static bool load_file(struct catalog *c, const char *path, struct err *err) {
     size_t len = 0;
     char *text = read_text(path, &len, err);
     if (text == NULL)
         return false;
-    struct json *root = json_parse(text, len, JSON_COMMENTS, err);
+    bool ok = add_text(c, text, len, err);
     free(text);
-    struct catalog_entry entry = {0};
-    bool ok = root != NULL && read_entry(root, &entry, err) && add_entry(c, &entry, err);
-    json_free(root);
-    if (ok)
-        return true;
-    entry_deinit(&entry);
-    return err_prefix(err, "%s: ", path);
+    return ok || err_prefix(err, "%s: ", path);
 }
 
 static int is_json(const struct dirent *d) {
@@ -306,6 +310,14 @@ struct catalog *catalog_load(const char *const *dirs, struct err *err) {
     if (c->count > 0)
         qsort(c->entries, c->count, sizeof *c->entries, by_name);
     return c;
+}
+
+struct catalog *catalog_parse(const char *text, size_t len, struct err *err) {
+    struct catalog *c = mem_zalloc(1, sizeof *c);
+    if (add_text(c, text, len, err))
+        return c;
+    catalog_free(c);
+    return NULL;
 }
 
 void catalog_free(struct catalog *c) {

@@ -35,6 +35,10 @@ struct catalog;
 /// NULL `dirs` means: $PULLGATE_CATALOG, if set, alone; else the source or installed folder that was built in, then
 /// /etc/pullgate/catalog if it exists. A folder that does not exist is an error but for the last named.
 struct catalog *catalog_load(const char *const *dirs, struct err *err);
+
+/// The catalogue of one file's text, as catalog_load() would judge it.
+struct catalog *catalog_parse(const char *text, size_t len, struct err *err);
+
 void catalog_free(struct catalog *c);
 
 /// The entry for a canonical registry name or a wildcard as written in the configuration: exact, else the most specific

@@ -196,8 +196,3 @@ void content_listing(struct content *c, const struct content_place *place, enum 
     spec.query = query;
     whole_start(c->fetcher, &spec, CONTENT_LISTING_MAX, listing_read, l);
 }
-
-struct fill *content_blob(struct content *c, const struct content_place *place, const char *digest, bool head,
-                          const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx) {
-    return fill_new(c, place, digest, head, range, window, callbacks, ctx);
-}

@@ -58,17 +58,17 @@ static void unref(struct fill *f) {
 
 // --- the answer's head ---
 
-static void answer(struct fill *f, const struct fill_answer *a) {
+static void tell(struct fill *f, const struct fill_answer *a) {
     f->answered = true;
     f->callbacks.answered(f->ctx, a);
 }
 
-static void answer_failure(struct fill *f, const struct fetch_result *result) {
+static void tell_failure(struct fill *f, const struct fetch_result *result) {
     struct fetch_result r = *result;
     struct fill_answer a = {.ok = false, .fetch = &r};
     if (f->expected != UINT64_MAX) // What the manifest says, whatever the upstream does.
         snprintf(r.content_range, sizeof(r.content_range), "bytes */%" PRIu64, f->expected);
-    answer(f, &a);
+    tell(f, &a);
 }
 
 static void refuse(struct fill *f, const struct fetch_result *so_far, enum fetch_outcome outcome,
@@ -76,7 +76,7 @@ static void refuse(struct fill *f, const struct fetch_result *so_far, enum fetch
     struct fetch_result r = *so_far;
     r.outcome = outcome;
     err_set(&r.err, "%s", sentence);
-    answer_failure(f, &r);
+    tell_failure(f, &r);
 }
 
 /// Does a 206 answer what was asked?
@@ -160,7 +160,7 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
     }
     prepare(f, &a);
     a.verified = f->hasher != NULL;
-    answer(f, &a);
+    tell(f, &a);
     return TRANSFER_CONTINUE;
 }
 
@@ -259,7 +259,7 @@ static void on_done(void *ctx, const struct fetch_result *result) {
     struct fill *f = ctx;
     struct err err = result->err;
     if (!f->answered)
-        answer_failure(f, result);
+        tell_failure(f, result);
     if (!length_fits(f, result, &err) || result->outcome != FETCH_OK)
         set_end(f, FILL_FAILED, &err, false);
     else if (f->head_only || verify(f, result, &err))
@@ -326,7 +326,7 @@ static bool refused_before(struct fill *f, const struct content_place *place) {
     struct fetch_result nothing = {.outcome = FETCH_CANCELLED};
     struct fill_answer a = {.fetch = &nothing, .refused = refusal.verdict, .err = refusal.err};
     f->state = FILL_FAILED;
-    answer(f, &a);
+    tell(f, &a);
     return true;
 }
 
@@ -343,8 +343,8 @@ static const char *upstream_range(const struct fill *f, char *out, size_t size) 
     return out;
 }
 
-struct fill *fill_new(struct content *c, const struct content_place *place, const char *digest, bool head,
-                      const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx) {
+struct fill *content_blob(struct content *c, const struct content_place *place, const char *digest, bool head,
+                          const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx) {
     static const struct fetch_callbacks from_fetch = {on_head, on_body, on_turn, on_done};
     struct fill *f = mem_zalloc(1, sizeof(*f));
     char text[64];

@@ -43,7 +43,3 @@ struct whole {
 };
 typedef void (*whole_fn)(void *ctx, const struct whole *w);
 void whole_start(struct fetcher *f, const struct fetch_spec *spec, size_t max, whole_fn done, void *ctx);
-
-// fill.c
-struct fill *fill_new(struct content *c, const struct content_place *place, const char *digest, bool head,
-                      const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx);

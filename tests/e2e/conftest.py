@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bed is made here, once, in namespaces of its own; see bed/__init__.py."""
 
+import concurrent.futures
 import os
 import shutil
 import signal
@@ -171,5 +172,5 @@ def clients(bed):
         return made[kind, mirror]
 
     yield client
-    for running in made.values():
-        running.stop()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda running: running.stop(), made.values()))

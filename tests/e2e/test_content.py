@@ -6,7 +6,7 @@ import json
 import pytest
 
 from bed import clients as kinds
-from bed.images import DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Document, artifact, descriptor, image, unique
+from bed.images import DOCKER_MANIFEST, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, Document, artifact, descriptor, image, multi_arch, unique
 from bed.scripted import oci_error
 from bed.stories import past_the_gateway, reads_the_words
 from bed.web import Answer
@@ -17,9 +17,16 @@ ACCEPT = {"Accept": f"{OCI_MANIFEST}, {OCI_INDEX}, {DOCKER_MANIFEST}"}
 # --- urls: clients would fetch from there, past the gateway ---
 
 
+# Today's containerd, dockerd and BuildKit go to any of these first, and to the registry never.
+URLS = ["https://foreign.example/content"]
+WITH_URLS = {"layer": lambda: image(oci=True, urls=URLS), "config": lambda: image(oci=True, config_urls=URLS),
+             "index-entry": lambda: multi_arch(urls=URLS)}
+
+
+@pytest.mark.parametrize("place", WITH_URLS)
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_an_allowed_tag_whose_manifest_names_urls(kind, bed, site, hub, clients):
-    pushed = hub.push(f"library/{unique('ok')}", "1", image(oci=True, urls=["https://foreign.example/layer.tar.gz"]))
+def test_an_allowed_tag_whose_manifest_names_urls(kind, place, bed, site, hub, clients):
+    pushed = hub.push(f"library/{unique('ok')}", "1", WITH_URLS[place]())
     client, hub_mark, foreign_mark, mark = clients(kind), hub.mark(), bed.foreign.mark(), site.mark()
 
     output = client.pull(pushed.by_tag).must_fail()

@@ -162,9 +162,9 @@ class DockerServerBuild(DockerBuild):
 
 
 class DockerPath(DockerPull):
-    """A registry's name stands in the mirror's URL, so it comes before /v2/."""
+    """The registry's name stands in the mirror's URL, so it comes before /v2/: `/docker.io/v2/...?ns=docker.io`."""
 
-    path, route = "/docker.io", "ns"
+    path, route = "/docker.io", "outer_prefix"
 
 
 class DockerGraphdriver(DockerPull):
@@ -236,7 +236,7 @@ class BuildkitMirror(Client):
 class BuildkitPath(BuildkitMirror):
     """A mirror with the registry's name as its path: `/v2/docker.io/...?ns=docker.io`."""
 
-    path = "/{registry}"
+    path, route = "/{registry}", "prefix"
 
 
 # --- containerd ---

@@ -73,8 +73,8 @@ def descriptor(media_type, data, **more):
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data), **more}
 
 
-def image(oci=False, runnable=True, architecture="amd64", size=1000, urls=None):
-    """A single-platform image. `urls` stands in the descriptor of its last layer."""
+def image(oci=False, runnable=True, architecture="amd64", size=1000, urls=None, config_urls=None):
+    """A single-platform image. `urls` stands in the descriptor of its last layer, `config_urls` in that of its configuration."""
     layers = [busybox_layer()] if runnable else []
     tar = archive({"story": os.urandom(size)})
     layers.append((tar, gzip.compress(tar, 1, mtime=0)))
@@ -88,14 +88,16 @@ def image(oci=False, runnable=True, architecture="amd64", size=1000, urls=None):
     if urls:
         descriptors[-1]["urls"] = urls
     media_type = OCI_MANIFEST if oci else DOCKER_MANIFEST
-    value = {"schemaVersion": 2, "mediaType": media_type, "config": descriptor(OCI_CONFIG if oci else DOCKER_CONFIG, config), "layers": descriptors}
+    config_descriptor = descriptor(OCI_CONFIG if oci else DOCKER_CONFIG, config, **({"urls": config_urls} if config_urls else {}))
+    value = {"schemaVersion": 2, "mediaType": media_type, "config": config_descriptor, "layers": descriptors}
     return Document(value, media_type, blobs=[config] + [packed for _, packed in layers])
 
 
-def multi_arch(oci=True):
-    """An index with a child for amd64, which runs here, and one for arm64."""
+def multi_arch(oci=True, urls=None):
+    """An index with a child for amd64, which runs here, and one for arm64. `urls` stands in the descriptor of each."""
+    more = {"urls": urls} if urls else {}
     children = [image(oci=oci), image(oci=oci, architecture="arm64")]
-    manifests = [child.descriptor(platform={"architecture": arch, "os": "linux"}) for child, arch in zip(children, ("amd64", "arm64"))]
+    manifests = [child.descriptor(platform={"architecture": arch, "os": "linux"}, **more) for child, arch in zip(children, ("amd64", "arm64"))]
     media_type = OCI_INDEX if oci else DOCKER_LIST
     return Document({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}, media_type, children=children)
 
