@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECTIONS_KEPT = 64, IDLE_WAIT_MS = 60000 };
+enum { CONNECTIONS_KEPT = 64, IDLE_WAIT_MS = 60000, BATCH_TURNS = 15 };
 
 static void handle(struct message *m, bool stopping) {
     struct fetch *f = m->fetch;
@@ -71,6 +71,9 @@ static void *run(void *arg) {
     int64_t next_check = 0;
     while (take_messages(t)) {
         multi_turn(t->multi, t->active != NULL || t->tokens != NULL ? FETCH_TICK_MS : IDLE_WAIT_MS, transfer_finished);
+        // Over TLS libcurl reads one record (16 KiB) a call. Readers are woken for what is there, not for each record.
+        for (int i = 0; i < BATCH_TURNS && multi_turn(t->multi, 0, transfer_finished) > 0; i++)
+            ;
         end_turn(t);
         int64_t now = clock_ms();
         if (now >= next_check) {

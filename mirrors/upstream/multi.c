@@ -163,7 +163,7 @@ static int wait_ms(const struct multi *m, int max_wait_ms) {
     return left < 0 ? 0 : left < max_wait_ms ? (int)left : max_wait_ms;
 }
 
-void multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, CURLcode code)) {
+int multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, CURLcode code)) {
     struct epoll_event events[EVENTS_PER_TURN];
     int left, count = epoll_wait(m->epoll_fd, events, EVENTS_PER_TURN, wait_ms(m, max_wait_ms));
     for (int i = 0; i < count; i++)
@@ -172,4 +172,5 @@ void multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, C
     for (CURLMsg *msg; (msg = curl_multi_info_read(m->curl, &left)) != NULL;)
         if (msg->msg == CURLMSG_DONE)
             finished(msg->easy_handle, msg->data.result);
+    return count;
 }

@@ -26,8 +26,9 @@ void multi_closed(struct multi *m, int fd);
 /// The socket bound to this local port; -1: none of ours.
 int multi_find(const struct multi *m, int local_port);
 
-/// Wait for at most `max_wait_ms` for something to do, and do it. Finished handles are told to `finished`.
-void multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, CURLcode code));
+/// Wait for at most `max_wait_ms` for something to do, and do it. Finished handles are told to `finished`. Returns how
+/// many descriptors had something.
+int multi_turn(struct multi *m, int max_wait_ms, void (*finished)(CURL *easy, CURLcode code));
 
 /// End a wait, now or the next. Any thread.
 void multi_wake(struct multi *m);

@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fetcher against a scripted upstream: endpoints, tokens, redirects, deadlines, addresses, and what no upstream may
-// do to it.
+// The fetcher against a scripted upstream: answers, endpoints, deadlines, addresses, proxies, and what no upstream may
+// do to it. Tokens, credentials and redirects are in test_fetch_auth.c.
 
 #include "tests/unit/upstream.h"
 
-#include "mirrors/base/buf.h"
 #include "mirrors/base/mem.h"
-#include "mirrors/upstream/fetch.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <netdb.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 1 << 20, PATIENCE_S = 20, SLOW_NAME_S = 3 };
+enum { SLOW_NAME_S = 3 };
 
 // --- names: libcurl's resolver asks this ---
 
@@ -48,121 +44,6 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
     }
     *out = address_info(node != NULL && strcmp(node, "inside.test") == 0 ? "127.0.0.1" : node, service);
     return *out != NULL ? 0 : EAI_NONAME;
-}
-
-// --- one fetch ---
-
-struct owner {
-    atomic_int refs;
-};
-
-static void owner_ref(void *object) {
-    atomic_fetch_add(&((struct owner *)object)->refs, 1);
-}
-
-static void owner_unref(void *object) {
-    atomic_fetch_sub(&((struct owner *)object)->refs, 1);
-}
-
-struct seen {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    struct buf body;
-    int heads, dones;
-    struct fetch_result result;
-    struct fetch *fetch;
-};
-
-static enum transfer_flow on_head(void *ctx, const struct transfer_head *head, const struct fetch_result *so_far) {
-    struct seen *s = ctx;
-    s->heads++;
-    return TRANSFER_CONTINUE;
-}
-
-static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
-    struct seen *s = ctx;
-    buf_add(&s->body, data, len);
-    return TRANSFER_CONTINUE;
-}
-
-static void on_done(void *ctx, const struct fetch_result *result) {
-    struct seen *s = ctx;
-    pthread_mutex_lock(&s->lock);
-    s->result = *result;
-    s->dones++;
-    pthread_cond_signal(&s->changed);
-    pthread_mutex_unlock(&s->lock);
-}
-
-static const struct fetch_callbacks callbacks = {.head = on_head, .body = on_body, .done = on_done};
-static struct owner keeper; // Each test is a process of its own.
-
-static struct fetch_spec spec_for(const struct registry *r, const char *repository) {
-    return (struct fetch_spec){
-        .owner = {&keeper, owner_ref, owner_unref},
-        .registry = r,
-        .name = "test",
-        .repository = repository,
-        .resource = FETCH_MANIFEST,
-        .reference = "v1",
-        .whole = true,
-        .deadline_ms = 10000,
-        .connect_timeout_ms = 5000,
-    };
-}
-
-static struct seen *start(struct fetcher *f, const struct fetch_spec *spec) {
-    struct seen *s = mem_zalloc(1, sizeof(*s));
-    pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
-    buf_init(&s->body, ANSWER_MAX);
-    s->fetch = fetch_start(f, spec, &callbacks, s);
-    return s;
-}
-
-static void await(struct seen *s) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_S;
-    pthread_mutex_lock(&s->lock);
-    int rc = 0;
-    while (s->dones == 0 && rc == 0)
-        rc = pthread_cond_timedwait(&s->changed, &s->lock, &until);
-    pthread_mutex_unlock(&s->lock);
-    cr_assert_eq(s->dones, 1, "done comes once");
-}
-
-static struct seen *ask(struct fetcher *f, const struct fetch_spec *spec) {
-    struct seen *s = start(f, spec);
-    await(s);
-    return s;
-}
-
-static void seen_free(struct seen *s) {
-    fetch_unref(s->fetch);
-    buf_deinit(&s->body);
-    pthread_mutex_destroy(&s->lock);
-    pthread_cond_destroy(&s->changed);
-    free(s);
-}
-
-static struct fetcher *new_fetcher(unsigned threads) {
-    struct err err;
-    struct fetcher *f = fetcher_new(threads, &err);
-    cr_assert_not_null(f, "%s", err.text);
-    return f;
-}
-
-static void end(struct fetcher *f, struct registry *r, struct upstream *u) {
-    fetcher_free(f);
-    cr_expect_eq(atomic_load(&keeper.refs), 0, "every reference to the configuration was given back");
-    registry_free(r);
-    if (u != NULL)
-        upstream_stop(u);
-}
-
-static bool say(int fd, const char *status, const char *headers, const char *body) {
-    return upstream_send(fd, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), headers, body);
 }
 
 // --- what one answer becomes ---
@@ -224,9 +105,9 @@ Test(fetch, one_answer) {
         struct upstream *u = upstream_start(say_script, (void *)rows[i].answer);
         uint16_t port = upstream_port(u);
         struct registry *r = upstream_registry(&port, 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
-        struct seen *s = ask(f, &spec);
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %d (%s)", rows[i].why, s->result.outcome,
                      s->result.err.text);
         cr_expect_str_eq(s->result.message, rows[i].message, "%s: %s", rows[i].why, s->result.message);
@@ -236,7 +117,7 @@ Test(fetch, one_answer) {
         if (rows[i].outcome == FETCH_LIMITED)
             cr_expect_str_eq(s->result.retry_after, "7", "%s", rows[i].why);
         seen_free(s);
-        end(f, r, u);
+        seen_end(f, r, u);
     }
 }
 
@@ -274,18 +155,18 @@ Test(fetch, endless) {
         struct upstream *u = upstream_start(rows[i].answer, NULL);
         uint16_t port = upstream_port(u);
         struct registry *r = upstream_registry(&port, 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
-        struct seen *s = ask(f, &spec);
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
         seen_free(s);
-        end(f, r, u);
+        seen_end(f, r, u);
     }
 }
 
 static bool say_more(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
     if (q->number > 1)
-        return say(fd, "200 OK", "", "ok");
+        return upstream_say(fd, "200 OK", "", "ok");
     return upstream_send(
         fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
 }
@@ -294,265 +175,23 @@ Test(fetch, leftovers_answer_nobody) {
     struct upstream *u = upstream_start(say_more, NULL);
     uint16_t port = upstream_port(u);
     struct registry *r = upstream_registry(&port, 1);
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(r, "a/b");
+    struct fetcher *f = seen_fetcher(1);
+    struct fetch_spec spec = seen_spec(r, "a/b");
     for (int i = 0; i < 3; i++) {
-        struct seen *s = ask(f, &spec);
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, FETCH_OK, "%s", s->result.err.text);
         cr_expect_str_eq(s->body.data, "ok", "request %d got its own answer", i);
         seen_free(s);
         usleep(20000);
     }
     cr_expect_eq(upstream_count(u, "GET "), 3);
-    end(f, r, u);
-}
-
-// --- tokens ---
-
-struct tokens {
-    uint16_t port;
-    bool refuse;         ///< 401 for ever, whatever the token.
-    const char *failure; ///< What the token server says instead of a token.
-    atomic_uint bare;    ///< Token requests without credentials.
-};
-
-static bool with_tokens(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    struct tokens *t = ctx;
-    char challenge[200];
-    snprintf(challenge, sizeof(challenge),
-             "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/token\",service=\"s\"\r\n", upstream_port(u));
-    if (strncmp(q->path, "/token", 6) == 0) {
-        atomic_fetch_add(&t->bare, q->authorization[0] == '\0');
-        usleep(50000); // Time for others to come and wait.
-        return say(fd, t->failure != NULL ? t->failure : "200 OK", "",
-                   t->failure != NULL ? "{\"details\":\"wrong password\"}" : "{\"token\":\"t1\"}");
-    }
-    if (t->refuse || strcmp(q->authorization, "Bearer t1") != 0)
-        return say(fd, "401 No", challenge, "");
-    return say(fd, "200 OK", "", "ok");
-}
-
-Test(fetch, token_is_shared) {
-    enum { FETCHES = 40 };
-    struct tokens t = {0};
-    struct upstream *u = upstream_start(with_tokens, &t);
-    uint16_t port = upstream_port(u);
-    struct registry *r = upstream_registry(&port, 1);
-    free(r->endpoints[0].path);
-    r->endpoints[0].path = mem_strdup("hub-proxy");
-    struct fetcher *f = new_fetcher(3);
-    struct seen *all[FETCHES];
-    struct fetch_spec spec = spec_for(r, "a/b");
-    for (int i = 0; i < FETCHES; i++)
-        all[i] = start(f, &spec);
-    for (int i = 0; i < FETCHES; i++) {
-        await(all[i]);
-        cr_expect_eq(all[i]->result.outcome, FETCH_OK, "%s", all[i]->result.err.text);
-        seen_free(all[i]);
-    }
-    cr_expect_eq(upstream_count(u, "GET /token"), 1, "one token request for all");
-    cr_expect_eq(upstream_count(u, "GET /token?service=s&scope=repository%3ahub-proxy%2fa%2fb%3apull"), 1,
-                 "the endpoint's path is part of the scope");
-    cr_expect_eq(upstream_count(u, "GET /v2/hub-proxy/a/b/manifests/v1"), FETCHES * 2, "and of the address");
-    struct seen *s = ask(f, &spec);
-    cr_expect_eq(s->result.outcome, FETCH_OK);
-    seen_free(s);
-    cr_expect_eq(upstream_count(u, "GET /v2/hub-proxy/a/b/manifests/v1"), FETCHES * 2 + 1, "the token is remembered");
-    spec = spec_for(r, "a/other");
-    s = ask(f, &spec);
-    seen_free(s);
-    cr_expect_eq(upstream_count(u, "GET /token"), 2, "another repository, another token");
-    end(f, r, u);
-}
-
-Test(fetch, unauthorized_for_ever) {
-    static const struct {
-        bool refuse;
-        const char *failure;
-        enum fetch_outcome outcome;
-        unsigned asked, tokens;
-        const char *why;
-    } rows[] = {
-        {true, NULL, FETCH_REFUSED, 2, 1, "one fresh token, no more"},
-        {false, "401 No", FETCH_REFUSED, 1, 1, "no token for us"},
-        {false, "403 No", FETCH_REFUSED, 1, 1, "no token for us"},
-        {false, "429 Slow", FETCH_LIMITED, 1, 1, "a limit on tokens"},
-        {false, "503 No", FETCH_STATUS, 1, 1, "the token server is ill"},
-        {false, "302 Go", FETCH_STATUS, 1, 1, "no redirects there"},
-        {false, "200 OK", FETCH_BROKEN, 1, 1, "no token in the answer"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct tokens t = {.refuse = rows[i].refuse, .failure = rows[i].failure};
-        struct upstream *u = upstream_start(with_tokens, &t);
-        uint16_t port = upstream_port(u);
-        struct registry *r = upstream_registry(&port, 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
-        struct seen *s = ask(f, &spec);
-        cr_expect_eq(s->result.outcome, rows[i].outcome, "%s %s: %d (%s)", rows[i].failure, rows[i].why,
-                     s->result.outcome, s->result.err.text);
-        cr_expect_eq(upstream_count(u, "GET /v2/"), rows[i].asked, "%s", rows[i].why);
-        cr_expect_eq(upstream_count(u, "GET /token"), rows[i].tokens, "%s", rows[i].why);
-        if (rows[i].outcome == FETCH_REFUSED && rows[i].failure != NULL)
-            cr_expect_str_eq(s->result.message, "wrong password", "%s", rows[i].why);
-        seen_free(s);
-        end(f, r, u);
-    }
-}
-
-// --- credentials ---
-
-static void write_password(const char *path, const char *password) {
-    FILE *file = fopen(path, "w");
-    fchmod(fileno(file), 0600);
-    fputs(password, file);
-    fclose(file);
-}
-
-static bool basic(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    const char *const *wanted = ctx;
-    if (strcmp(q->authorization, *wanted) == 0)
-        return say(fd, "200 OK", "", "ok");
-    return say(fd, "401 No", "WWW-Authenticate: Basic realm=\"x\"\r\n", "");
-}
-
-Test(fetch, password_is_read_again) {
-    static const struct {
-        const char *password; ///< Written before the request; NULL: the file is gone.
-        const char *wanted;
-        enum fetch_outcome outcome;
-        const char *why;
-    } rows[] = {
-        {"one", "Basic dTpvbmU=", FETCH_OK, "the first password"},
-        {"two", "Basic dTp0d28=", FETCH_OK, "a changed one is read after the 401"},
-        {"two", "Basic dTpvbmU=", FETCH_CREDENTIAL, "a wrong one names the credential"},
-        {NULL, "Basic dTp0d28=", FETCH_OK, "without the file the one before stays"},
-    };
-    char path[] = "/tmp/pullgate-password-XXXXXX";
-    close(mkstemp(path));
-    const char *wanted = "";
-    struct upstream *u = upstream_start(basic, &wanted);
-    uint16_t port = upstream_port(u);
-    struct registry *r = upstream_registry(&port, 1);
-    r->endpoints[0].credential = credential_new("robot", "u", path);
-    struct fetcher *f = new_fetcher(1);
-    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct fetch_spec spec = spec_for(r, "a/b");
-        wanted = rows[i].wanted;
-        unlink(path);
-        if (rows[i].password != NULL)
-            write_password(path, rows[i].password);
-        struct seen *s = ask(f, &spec);
-        cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
-        cr_expect_str_eq(s->result.credential, "robot", "%s", rows[i].why);
-        cr_expect_null(strstr(s->result.err.text, "two"), "no password in a sentence");
-        seen_free(s);
-    }
-    struct credential *c = r->endpoints[0].credential;
-    end(f, r, u);
-    credential_free(c);
-    unlink(path);
-}
-
-// --- redirects ---
-
-struct hops {
-    int left; ///< So many redirects, -1 for ever.
-    const char *location;
-    atomic_int with_authorization;
-};
-
-static bool redirecting(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    struct hops *h = ctx;
-    char header[300];
-    int at = 0;
-    sscanf(q->path, "/hop/%d", &at);
-    if (at >= h->left && h->left >= 0)
-        return say(fd, "200 OK", "", "ok");
-    snprintf(header, sizeof(header), "Location: /hop/%d\r\n", at + 1);
-    return say(fd, "307 Go", header, "");
-}
-
-Test(fetch, hops_are_bounded) {
-    static const struct {
-        int hops;
-        enum fetch_outcome outcome;
-        const char *why;
-    } rows[] = {
-        {0, FETCH_OK, "none"},
-        {5, FETCH_OK, "five"},
-        {6, FETCH_REDIRECT, "six"},
-        {-1, FETCH_REDIRECT, "for ever"},
-    };
-    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct hops h = {.left = rows[i].hops};
-        struct upstream *u = upstream_start(redirecting, &h);
-        uint16_t port = upstream_port(u);
-        struct registry *r = upstream_registry(&port, 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
-        struct seen *s = ask(f, &spec);
-        cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
-        seen_free(s);
-        end(f, r, u);
-    }
-}
-
-struct storage {
-    uint16_t other;
-    atomic_int leaked;
-};
-
-static bool to_storage(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    struct storage *s = ctx;
-    char header[300];
-    if (strcmp(q->authorization, "Basic dTpvbmU=") != 0)
-        return say(fd, "401 No", "WWW-Authenticate: Basic realm=\"x\"\r\n", "");
-    snprintf(header, sizeof(header), "Location: http://127.0.0.1:%u/blob?X-Signature=secret\r\n", s->other);
-    return say(fd, "307 Go", header, "");
-}
-
-static bool storage(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    struct storage *s = ctx;
-    atomic_fetch_add(&s->leaked, q->authorization[0] != '\0');
-    return say(fd, q->same_path == 1 ? "200 OK" : "403 No", "", "ok");
-}
-
-Test(fetch, credentials_stay_at_their_origin) {
-    struct storage s = {0};
-    char path[] = "/tmp/pullgate-password-XXXXXX";
-    close(mkstemp(path));
-    write_password(path, "one");
-    struct upstream *a = upstream_start(to_storage, &s), *b = upstream_start(storage, &s);
-    uint16_t port = upstream_port(a);
-    s.other = upstream_port(b);
-    struct registry *r = upstream_registry(&port, 1);
-    struct credential *c = r->endpoints[0].credential = credential_new("robot", "u", path);
-    r->redirect_hosts = mem_zalloc(1, sizeof(char *));
-    r->redirect_hosts[0] = mem_strdup("127.0.0.1");
-    r->redirect_host_count = 1;
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(r, "a/b");
-    struct seen *seen = ask(f, &spec);
-    cr_expect_eq(seen->result.outcome, FETCH_OK, "%s", seen->result.err.text);
-    cr_expect_eq(atomic_load(&s.leaked), 0, "the storage host saw no Authorization");
-    cr_expect_eq(seen->result.hop_count, 1);
-    seen_free(seen);
-    seen = ask(f, &spec);
-    cr_expect_eq(seen->result.outcome, FETCH_STATUS, "a 403 of the storage host is no refusal of the registry's: %s",
-                 seen->result.err.text);
-    cr_expect_null(strstr(seen->result.err.text, "secret"), "no presigned query in a sentence");
-    seen_free(seen);
-    end(f, r, a);
-    upstream_stop(b);
-    credential_free(c);
-    unlink(path);
+    seen_end(f, r, u);
 }
 
 // --- endpoints ---
 
 static bool fixed(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    return say(fd, ctx, "", "ok");
+    return upstream_say(fd, ctx, "", "ok");
 }
 
 Test(fetch, next_endpoint) {
@@ -578,16 +217,16 @@ Test(fetch, next_endpoint) {
             a = NULL;
         }
         struct registry *r = upstream_registry(ports, 2);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
         for (int k = 0; k < 2; k++) {
-            struct seen *s = ask(f, &spec);
+            struct seen *s = seen_ask(f, &spec);
             cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
             seen_free(s);
         }
         cr_expect_eq(upstream_count(b, "GET "), rows[i].second, "%s: second endpoint", rows[i].why);
         cr_expect_eq(a != NULL ? upstream_count(a, "GET ") : 0, rows[i].first_asked, "%s: first endpoint", rows[i].why);
-        end(f, r, a);
+        seen_end(f, r, a);
         upstream_stop(b);
     }
 }
@@ -596,16 +235,16 @@ Test(fetch, all_endpoints_ill) {
     struct upstream *a = upstream_start(fixed, "500 No"), *b = upstream_start(fixed, "503 No");
     uint16_t ports[] = {upstream_port(a), upstream_port(b)};
     struct registry *r = upstream_registry(ports, 2);
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(r, "a/b");
+    struct fetcher *f = seen_fetcher(1);
+    struct fetch_spec spec = seen_spec(r, "a/b");
     for (unsigned k = 1; k <= 3; k++) {
-        struct seen *s = ask(f, &spec);
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, FETCH_STATUS, "%s", s->result.err.text);
         cr_expect_eq(s->result.status, 503, "the last one's");
         cr_expect_eq(upstream_count(a, "GET "), k, "resting ones are asked when there is no other");
         seen_free(s);
     }
-    end(f, r, a);
+    seen_end(f, r, a);
     upstream_stop(b);
 }
 
@@ -613,19 +252,20 @@ static bool token_ill(void *ctx, struct upstream *u, int fd, const struct upstre
     char challenge[200];
     snprintf(challenge, sizeof(challenge), "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/token\"\r\n",
              upstream_port(u));
-    return strncmp(q->path, "/token", 6) == 0 ? say(fd, "502 No", "", "") : say(fd, "401 No", challenge, "");
+    return strncmp(q->path, "/token", 6) == 0 ? upstream_say(fd, "502 No", "", "")
+                                              : upstream_say(fd, "401 No", challenge, "");
 }
 
 Test(fetch, token_server_ill) {
     struct upstream *a = upstream_start(token_ill, NULL), *b = upstream_start(fixed, "200 OK");
     uint16_t ports[] = {upstream_port(a), upstream_port(b)};
     struct registry *r = upstream_registry(ports, 2);
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(r, "a/b");
-    struct seen *s = ask(f, &spec);
+    struct fetcher *f = seen_fetcher(1);
+    struct fetch_spec spec = seen_spec(r, "a/b");
+    struct seen *s = seen_ask(f, &spec);
     cr_expect_eq(s->result.outcome, FETCH_OK, "the second endpoint answers: %s", s->result.err.text);
     seen_free(s);
-    end(f, r, a);
+    seen_end(f, r, a);
     upstream_stop(b);
 }
 
@@ -633,22 +273,22 @@ Test(fetch, mismatch_is_remembered) {
     struct upstream *a = upstream_start(fixed, "200 OK"), *b = upstream_start(fixed, "200 OK");
     uint16_t ports[] = {upstream_port(a), upstream_port(b)};
     struct registry *r = upstream_registry(ports, 2);
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(r, "a/b");
-    struct seen *s = ask(f, &spec);
+    struct fetcher *f = seen_fetcher(1);
+    struct fetch_spec spec = seen_spec(r, "a/b");
+    struct seen *s = seen_ask(f, &spec);
     fetch_mismatched(f, "test", s->result.upstream, "v1", "it was wrong");
     seen_free(s);
-    s = ask(f, &spec);
+    s = seen_ask(f, &spec);
     cr_expect_eq(s->result.outcome, FETCH_OK, "the other endpoint is asked");
     cr_expect_eq(upstream_count(b, "GET "), 1);
     fetch_mismatched(f, "test", s->result.upstream, "v1", "it was wrong too");
     seen_free(s);
-    s = ask(f, &spec);
+    s = seen_ask(f, &spec);
     cr_expect_eq(s->result.outcome, FETCH_MISMATCH, "at once");
     cr_expect(strstr(s->result.err.text, "it was wrong") != NULL, "%s", s->result.err.text);
     cr_expect_eq(upstream_count(a, "GET ") + upstream_count(b, "GET "), 2, "nobody is asked");
     seen_free(s);
-    end(f, r, a);
+    seen_end(f, r, a);
     upstream_stop(b);
 }
 
@@ -696,19 +336,19 @@ Test(fetch, deadline) {
         struct upstream *a = upstream_start(rows[i].answer, NULL), *b = upstream_start(fixed, "200 OK");
         uint16_t ports[] = {upstream_port(a), upstream_port(b)};
         struct registry *r = upstream_registry(ports, rows[i].second ? 2 : 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
         spec.deadline_ms = 1000;
         spec.connect_timeout_ms = 300;
         int64_t before = clock_ms();
-        struct seen *s = ask(f, &spec);
+        struct seen *s = seen_ask(f, &spec);
         int64_t took = clock_ms() - before;
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
         cr_expect(took < 1500, "%s: %d ms", rows[i].why, (int)took);
         if (rows[i].outcome == FETCH_TIMEOUT)
             cr_expect(took >= 1000, "%s: all of the deadline is used, %d ms", rows[i].why, (int)took);
         seen_free(s);
-        end(f, r, a);
+        seen_end(f, r, a);
         upstream_stop(b);
     }
 }
@@ -720,24 +360,24 @@ Test(fetch, slow_name_holds_nobody_up) {
     free(slow->endpoints[0].base);
     slow->endpoints[0].base = mem_printf("http://slow.test:%u", port);
     snprintf(slow->endpoints[0].at.host, sizeof(slow->endpoints[0].at.host), "slow.test");
-    struct fetcher *f = new_fetcher(1);
-    struct fetch_spec spec = spec_for(slow, "a/b"), other = spec_for(good, "a/b");
+    struct fetcher *f = seen_fetcher(1);
+    struct fetch_spec spec = seen_spec(slow, "a/b"), other = seen_spec(good, "a/b");
     spec.deadline_ms = 500;
     int64_t before = clock_ms();
-    struct seen *s = start(f, &spec);
+    struct seen *s = seen_start(f, &spec);
     usleep(450000);
     for (int i = 0; i < 10; i++) {
-        struct seen *o = ask(f, &other);
+        struct seen *o = seen_ask(f, &other);
         cr_expect_eq(o->result.outcome, FETCH_OK);
         seen_free(o);
         usleep(20000);
     }
-    await(s);
+    seen_await(s);
     cr_expect_eq(s->result.outcome, FETCH_TIMEOUT, "%s", s->result.err.text);
     cr_expect(clock_ms() - before < 1500, "the end of a transfer does not wait for its resolver: %d ms",
               (int)(clock_ms() - before));
     seen_free(s);
-    end(f, good, u);
+    seen_end(f, good, u);
     registry_free(slow);
     sleep(SLOW_NAME_S); // The resolver's thread ends, so that nothing of it is found leaked.
 }
@@ -747,16 +387,16 @@ Test(fetch, cancel) {
     struct upstream *u = upstream_start(hang_at_once, NULL);
     uint16_t port = upstream_port(u);
     struct registry *r = upstream_registry(&port, 1);
-    struct fetcher *f = new_fetcher(2);
-    struct fetch_spec spec = spec_for(r, "a/b");
+    struct fetcher *f = seen_fetcher(2);
+    struct fetch_spec spec = seen_spec(r, "a/b");
     struct seen *all[FETCHES];
     for (int i = 0; i < FETCHES; i++) {
-        all[i] = start(f, &spec);
+        all[i] = seen_start(f, &spec);
         if (i % 2)
             fetch_cancel(all[i]->fetch);
     }
     for (int i = 1; i < FETCHES; i += 2) {
-        await(all[i]);
+        seen_await(all[i]);
         cr_expect_eq(all[i]->result.outcome, FETCH_CANCELLED);
         fetch_cancel(all[i]->fetch); // Too late, and harmless.
         fetch_resume(all[i]->fetch);
@@ -767,7 +407,7 @@ Test(fetch, cancel) {
         cr_expect_eq(all[i]->result.outcome, FETCH_CANCELLED);
         seen_free(all[i]);
     }
-    cr_expect_eq(atomic_load(&keeper.refs), 0);
+    cr_expect_eq(seen_refs(), 0);
     registry_free(r);
     upstream_stop(u);
 }
@@ -780,19 +420,20 @@ struct again {
 
 static void ask_again(void *ctx, const struct fetch_result *result) {
     struct again *a = ctx;
-    a->next = start(a->fetcher, &a->spec);
+    a->next = seen_start(a->fetcher, &a->spec);
 }
 
 Test(fetch, started_while_it_stops) {
     enum { FETCHES = 8 };
-    static const struct fetch_callbacks again = {.head = on_head, .body = on_body, .done = ask_again};
+    struct fetch_callbacks again = seen_callbacks;
+    again.done = ask_again;
     struct upstream *u = upstream_start(hang_at_once, NULL);
     uint16_t port = upstream_port(u);
     struct registry *r = upstream_registry(&port, 1);
-    struct fetcher *f = new_fetcher(4);
+    struct fetcher *f = seen_fetcher(4);
     struct again all[FETCHES];
     for (int i = 0; i < FETCHES; i++) {
-        all[i] = (struct again){.fetcher = f, .spec = spec_for(r, "a/b")};
+        all[i] = (struct again){.fetcher = f, .spec = seen_spec(r, "a/b")};
         fetch_unref(fetch_start(f, &all[i].spec, &again, &all[i]));
     }
     usleep(100000);
@@ -802,7 +443,7 @@ Test(fetch, started_while_it_stops) {
         cr_expect_eq(all[i].next->dones, 1, "what the last callbacks start ends too");
         seen_free(all[i].next);
     }
-    cr_expect_eq(atomic_load(&keeper.refs), 0);
+    cr_expect_eq(seen_refs(), 0);
     registry_free(r);
     upstream_stop(u);
 }
@@ -825,7 +466,7 @@ Test(fetch, addresses) {
         {"two.test", false, FETCH_ADDRESS, "none is left"},
     };
     struct upstream *u = upstream_start(fixed, "200 OK");
-    struct fetcher *f = new_fetcher(1);
+    struct fetcher *f = seen_fetcher(1);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         uint16_t port = upstream_port(u);
         struct registry *r = upstream_registry(&port, 1);
@@ -833,9 +474,9 @@ Test(fetch, addresses) {
         r->endpoints[0].base = mem_printf("http://%s:%u", rows[i].host, port);
         snprintf(r->endpoints[0].at.host, sizeof(r->endpoints[0].at.host), "%s", rows[i].host);
         r->private_address_count = rows[i].permitted ? 1 : 0;
-        struct fetch_spec spec = spec_for(r, "a/b");
+        struct fetch_spec spec = seen_spec(r, "a/b");
         unsigned before = upstream_count(u, "GET ");
-        struct seen *s = ask(f, &spec);
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %d %s", rows[i].why, s->result.outcome,
                      s->result.err.text);
         cr_expect_eq(upstream_count(u, "GET ") - before, rows[i].outcome == FETCH_OK, "%s: asked", rows[i].why);
@@ -860,7 +501,7 @@ static bool to_outside(void *ctx, struct upstream *u, int fd, const struct upstr
              o->realm ? "WWW-Authenticate: Bearer realm=\"https://inside.test:%u/t\"\r\n"
                       : "Location: https://inside.test:%u/x\r\n",
              o->port);
-    return say(fd, o->realm ? "401 No" : "307 Go", header, "");
+    return upstream_say(fd, o->realm ? "401 No" : "307 Go", header, "");
 }
 
 Test(fetch, monitor_opens_no_way_inside) {
@@ -880,17 +521,17 @@ Test(fetch, monitor_opens_no_way_inside) {
         uint16_t port = upstream_port(u);
         o.port = upstream_port(inside);
         struct registry *r = upstream_registry(&port, 1);
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
         spec.monitor = rows[i].monitor;
-        struct seen *s = ask(f, &spec);
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
         cr_expect(strstr(s->result.host, "inside.test") != NULL, "%s: %s", rows[i].why, s->result.host);
         cr_expect_eq(s->result.unlisted_host[0] != '\0', rows[i].monitor, "%s", rows[i].why);
         if (rows[i].monitor)
             cr_expect_eq(s->result.unlisted_realm, rows[i].realm, "%s", rows[i].why);
         seen_free(s);
-        end(f, r, u);
+        seen_end(f, r, u);
         upstream_stop(inside);
     }
 }
@@ -922,15 +563,15 @@ Test(fetch, proxy) {
         r->proxy = rows[i].proxied ? mem_printf("http://127.0.0.1:%u", port) : NULL;
         r->no_proxy = mem_strdup(rows[i].no_proxy);
         r->private_address_count = rows[i].proxied ? 0 : 1;
-        struct fetcher *f = new_fetcher(1);
-        struct fetch_spec spec = spec_for(r, "a/b");
-        struct seen *s = ask(f, &spec);
+        struct fetcher *f = seen_fetcher(1);
+        struct fetch_spec spec = seen_spec(r, "a/b");
+        struct seen *s = seen_ask(f, &spec);
         cr_expect_eq(s->result.outcome, rows[i].outcome, "%s: %s", rows[i].why, s->result.err.text);
         if (rows[i].asked != NULL)
             cr_expect_eq(upstream_count(u, rows[i].asked), 1, "%s", rows[i].why);
         else
             cr_expect_eq(upstream_count(u, ""), 0, "%s: nobody is asked", rows[i].why);
         seen_free(s);
-        end(f, r, u);
+        seen_end(f, r, u);
     }
 }

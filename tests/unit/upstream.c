@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The scripted upstream. `lock` guards the list of connections and the log of requests.
+// The scripted upstream: `lock` guards the list of connections and the log of requests. And one fetch from it.
 
 #include "tests/unit/upstream.h"
 
 #include "mirrors/base/mem.h"
 
 #include <arpa/inet.h>
+#include <criterion/criterion.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 16384, LOG_MAX = 20000 };
+enum { HEAD_MAX = 16384, LOG_MAX = 20000, ANSWER_MAX = 1 << 20, PATIENCE_S = 20 };
 
 struct connection {
     struct upstream *upstream;
@@ -190,6 +193,10 @@ bool upstream_send(int fd, const char *format, ...) {
     return ok;
 }
 
+bool upstream_say(int fd, const char *status, const char *headers, const char *body) {
+    return upstream_send(fd, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body), headers, body);
+}
+
 struct registry *upstream_registry(const uint16_t *ports, size_t count) {
     struct registry *r = mem_zalloc(1, sizeof(*r));
     r->name = mem_strdup("test");
@@ -208,4 +215,110 @@ struct registry *upstream_registry(const uint16_t *ports, size_t count) {
     cidr_parse("127.0.0.0/8", &r->private_addresses[0], NULL);
     r->private_address_count = 1;
     return r;
+}
+
+// --- one fetch ---
+
+struct owner {
+    atomic_int refs;
+};
+
+static void owner_ref(void *object) {
+    atomic_fetch_add(&((struct owner *)object)->refs, 1);
+}
+
+static void owner_unref(void *object) {
+    atomic_fetch_sub(&((struct owner *)object)->refs, 1);
+}
+
+static enum transfer_flow on_head(void *ctx, const struct transfer_head *head, const struct fetch_result *so_far) {
+    struct seen *s = ctx;
+    s->heads++;
+    return TRANSFER_CONTINUE;
+}
+
+static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
+    struct seen *s = ctx;
+    buf_add(&s->body, data, len);
+    return TRANSFER_CONTINUE;
+}
+
+static void on_done(void *ctx, const struct fetch_result *result) {
+    struct seen *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    s->result = *result;
+    s->dones++;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+const struct fetch_callbacks seen_callbacks = {.head = on_head, .body = on_body, .done = on_done};
+static struct owner keeper;
+
+struct fetch_spec seen_spec(const struct registry *r, const char *repository) {
+    return (struct fetch_spec){
+        .owner = {&keeper, owner_ref, owner_unref},
+        .registry = r,
+        .name = "test",
+        .repository = repository,
+        .resource = FETCH_MANIFEST,
+        .reference = "v1",
+        .whole = true,
+        .deadline_ms = 10000,
+        .connect_timeout_ms = 5000,
+    };
+}
+
+struct seen *seen_start(struct fetcher *f, const struct fetch_spec *spec) {
+    struct seen *s = mem_zalloc(1, sizeof(*s));
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->changed, NULL);
+    buf_init(&s->body, ANSWER_MAX);
+    s->fetch = fetch_start(f, spec, &seen_callbacks, s);
+    return s;
+}
+
+void seen_await(struct seen *s) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&s->lock);
+    int rc = 0;
+    while (s->dones == 0 && rc == 0)
+        rc = pthread_cond_timedwait(&s->changed, &s->lock, &until);
+    pthread_mutex_unlock(&s->lock);
+    cr_assert_eq(s->dones, 1, "done comes once");
+}
+
+struct seen *seen_ask(struct fetcher *f, const struct fetch_spec *spec) {
+    struct seen *s = seen_start(f, spec);
+    seen_await(s);
+    return s;
+}
+
+void seen_free(struct seen *s) {
+    fetch_unref(s->fetch);
+    buf_deinit(&s->body);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    free(s);
+}
+
+struct fetcher *seen_fetcher(unsigned threads) {
+    struct err err;
+    struct fetcher *f = fetcher_new(threads, &err);
+    cr_assert_not_null(f, "%s", err.text);
+    return f;
+}
+
+int seen_refs(void) {
+    return atomic_load(&keeper.refs);
+}
+
+void seen_end(struct fetcher *f, struct registry *r, struct upstream *u) {
+    fetcher_free(f);
+    cr_expect_eq(seen_refs(), 0, "every reference to the configuration was given back");
+    registry_free(r);
+    if (u != NULL)
+        upstream_stop(u);
 }

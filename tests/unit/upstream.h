@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A scripted upstream on 127.0.0.1 for tests of the fetcher: it reads requests and lets the test answer them with
-// whatever bytes it likes. One thread accepts, one serves each connection.
+// whatever bytes it likes. One thread accepts, one serves each connection. And one fetch from it, with all that its
+// callbacks were told.
 
 #pragma once
 
+#include "mirrors/base/buf.h"
+#include "mirrors/upstream/fetch.h"
 #include "mirrors/upstream/registry.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,5 +45,44 @@ void upstream_hang(struct upstream *u, int fd);
 bool upstream_send(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool upstream_write(int fd, const void *data, size_t len);
 
+/// A whole answer: status line, Content-Length, further header lines, body.
+bool upstream_say(int fd, const char *status, const char *headers, const char *body);
+
 /// A registry "test" with a plain endpoint for each port, loopback permitted; to be freed by registry_free().
 struct registry *upstream_registry(const uint16_t *ports, size_t count);
+
+// --- one fetch ---
+
+/// What a fetch told its callbacks; `lock` guards `dones` and `result` until it is done.
+struct seen {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct buf body;
+    int heads, dones;
+    struct fetch_result result;
+    struct fetch *fetch;
+};
+
+/// The callbacks of seen_start(): their context is a `struct seen`.
+extern const struct fetch_callbacks seen_callbacks;
+
+/// GET of the manifest "v1" within 10 s; its owner counts references.
+struct fetch_spec seen_spec(const struct registry *r, const char *repository);
+
+struct seen *seen_start(struct fetcher *f, const struct fetch_spec *spec);
+
+/// Until it is done, which must come once.
+void seen_await(struct seen *s);
+
+/// seen_start() and seen_await().
+struct seen *seen_ask(struct fetcher *f, const struct fetch_spec *spec);
+void seen_free(struct seen *s);
+
+/// A fetcher that could be made.
+struct fetcher *seen_fetcher(unsigned threads);
+
+/// How many references to the owner of seen_spec() are held; each test is a process of its own.
+int seen_refs(void);
+
+/// Free all three (`u` may be NULL) and expect that no reference is left.
+void seen_end(struct fetcher *f, struct registry *r, struct upstream *u);
