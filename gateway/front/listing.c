@@ -6,7 +6,6 @@
 #include "gateway/front/listing.h"
 
 #include "gateway/front/answer.h"
-
 #include "gateway/front/listing_text.h"
 #include "mirrors/base/mem.h"
 
@@ -14,12 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *path_of(const struct exchange *ex, char *out, size_t size) {
-    const struct route *r = &ex->route;
-    snprintf(out, size, "%s%s/v2/%s/%s%s", r->outer[0] != '\0' ? "/" : "", r->outer, r->asked,
-             r->kind == ROUTE_TAGS ? "tags/list" : "referrers/", r->kind == ROUTE_TAGS ? "" : r->digest);
-    return out;
-}
+/// A listing on its way to the client. It is read where it arrives, on the fetch thread: megabytes of tags, each asked
+/// of the policy, would hold up a loop. What it needs of the exchange does not change while it waits.
+struct listing_message {
+    struct loop_message super;
+    struct exchange *exchange; ///< A reference.
+    struct fetch_result fetch;
+    struct buf body; ///< What the client gets.
+    char *content_type, *link, *filters;
+    enum document_verdict verdict; ///< Of a list of referrers.
+    char urls_host[256];
+    struct err err; ///< Why there is no listing, "" where there is.
+};
+
+// --- reading, on the fetch thread ---
 
 static bool tag_shown(void *ctx, const char *tag) {
     const struct exchange *ex = ctx;
@@ -33,112 +40,117 @@ static bool tag_shown(void *ctx, const char *tag) {
     return d.allow || ex->config->monitor;
 }
 
-static void send_listing(struct exchange *ex, const struct listing_answer *l, const char *type, const char *body,
-                         size_t len) {
-    char path[REPOSITORY_MAX + 2 * REGISTRY_MAX + DIGEST_TEXT_MAX + 64], link[LISTING_LINK_MAX + 1];
-    listing_link(l->link, ex->upstream, path_of(ex, path, sizeof(path)), ex->route.ns[0] != '\0' ? ex->route.ns : NULL,
-                 link);
-    struct answer a = {.status = 200,
-                       .content_type = type,
-                       .body = body,
-                       .len = len,
-                       .content_length = SIZE_MAX,
-                       .link = link,
-                       .filters_applied = ex->route.kind == ROUTE_REFERRERS ? l->filters_applied : NULL};
-    answer_send(ex, &a);
+static void read_tags(struct listing_message *m, const struct listing_answer *l) {
+    m->content_type = mem_strdup("application/json");
+    listing_tags(l->body, l->len, m->exchange->route.asked, tag_shown, m->exchange, &m->body, &m->err);
 }
 
-static void refuse_listing(struct exchange *ex, const char *why) {
-    ex->reason = REASON_UPSTREAM_ERROR;
-    answer_error(ex, 502, "UNKNOWN", why);
-}
-
-static void send_tags(struct exchange *ex, const struct listing_answer *l) {
-    struct buf out;
-    struct err err;
-    buf_init(&out, CONTENT_LISTING_MAX);
-    if (listing_tags(l->body, l->len, ex->route.asked, tag_shown, ex, &out, &err))
-        send_listing(ex, l, "application/json", out.data, out.len);
-    else
-        refuse_listing(ex, err.text);
-    buf_deinit(&out);
+static void link_referrers(const struct exchange *ex, const struct document *d) {
+    struct links *links = content_links(ex->gateway->content);
+    for (size_t i = 0; i < d->count; i++)
+        links_referrer(links, ex->route.registry, ex->route.repository, ex->route.digest, d->descriptors[i].digest);
 }
 
 /// The answer is an index whose entries are referrers of the digest that was asked for: judged like any index that a
 /// client reads.
-static void send_referrers(struct exchange *ex, const struct listing_answer *l) {
-    struct document document;
-    struct err err;
-    struct links *links = content_links(ex->gateway->content);
-    enum document_verdict v =
-        document_judge(l->body, l->len, l->content_type, registry_url_permitted, (void *)ex->registry, &document, &err);
-    if (v == DOCUMENT_URLS && ex->config->monitor) {
-        snprintf(ex->would, sizeof(ex->would), "deny");
-        snprintf(ex->would_rule, sizeof(ex->would_rule), "external_urls: %s", document.urls_host);
-        send_listing(ex, l, l->content_type, l->body, l->len);
-    } else if (v != DOCUMENT_OK || document.kind != DOCUMENT_INDEX) {
-        answer_deny(ex, answer_reason(v), v != DOCUMENT_OK ? err.text : "the registry's list of referrers is no index");
+static void read_referrers(struct listing_message *m, const struct listing_answer *l) {
+    const struct exchange *ex = m->exchange;
+    struct document d = {0};
+    m->verdict =
+        document_judge(l->body, l->len, l->content_type, registry_url_permitted, (void *)ex->registry, &d, &m->err);
+    memcpy(m->urls_host, d.urls_host, sizeof(m->urls_host));
+    buf_add(&m->body, l->body, l->len);
+    m->content_type = mem_strdup(m->verdict == DOCUMENT_OK ? d.media_type : l->content_type);
+    if (m->verdict != DOCUMENT_OK)
+        return;
+    if (d.kind == DOCUMENT_INDEX) {
+        link_referrers(ex, &d);
     } else {
-        for (size_t i = 0; i < document.count; i++)
-            links_referrer(links, ex->route.registry, ex->route.repository, ex->route.digest,
-                           document.descriptors[i].digest);
-        send_listing(ex, l, document.media_type, l->body, l->len);
+        m->verdict = DOCUMENT_MALFORMED;
+        err_set(&m->err, "the registry's list of referrers is no index");
     }
-    if (v == DOCUMENT_OK)
-        document_deinit(&document);
+    document_deinit(&d);
 }
 
-// --- from the fetch thread ---
-
-struct listing_message {
-    struct loop_message super;
-    struct exchange *exchange; ///< A reference.
-    struct fetch_result fetch;
-    char *body, *content_type, *link, *filters;
-    size_t len;
-};
-
-static void run_listing(struct loop_message *super) {
-    struct listing_message *m = H2O_STRUCT_FROM_MEMBER(struct listing_message, super, super);
-    struct exchange *ex = m->exchange;
-    struct listing_answer l = {.fetch = &m->fetch,
-                               .body = m->body,
-                               .len = m->len,
-                               .content_type = m->content_type,
-                               .link = m->link,
-                               .filters_applied = m->filters};
-    if (ex->req == NULL || ex->started) {
-        // The client has gone.
-    } else if (m->body == NULL) {
-        answer_failure(ex, &m->fetch);
-    } else {
-        exchange_came_by(ex, &m->fetch);
-        if (ex->route.kind == ROUTE_TAGS)
-            send_tags(ex, &l);
-        else
-            send_referrers(ex, &l);
-    }
-    exchange_unref(ex);
-    free(m->body);
-    free(m->content_type);
-    free(m->link);
-    free(m->filters);
-    free(m);
-}
+static void run_listing(struct loop_message *super);
 
 static void on_listing(void *ctx, const struct listing_answer *answer) {
     struct listing_message *m = mem_zalloc(1, sizeof(*m));
     m->super.run = run_listing;
     m->exchange = ctx;
     m->fetch = *answer->fetch;
+    buf_init(&m->body, CONTENT_LISTING_MAX);
     if (answer->body != NULL) {
-        m->body = mem_strndup(answer->body, answer->len);
-        m->len = answer->len;
-        m->content_type = mem_strdup(answer->content_type);
         m->link = mem_strdup(answer->link);
         m->filters = mem_strdup(answer->filters_applied);
+        if (m->exchange->route.kind == ROUTE_TAGS)
+            read_tags(m, answer);
+        else
+            read_referrers(m, answer);
     }
     loop_post(m->exchange->loop, &m->super);
+}
+
+// --- answering, on the loop ---
+
+static const char *path_of(const struct exchange *ex, char *out, size_t size) {
+    const struct route *r = &ex->route;
+    snprintf(out, size, "%s%s/v2/%s/%s%s", r->outer[0] != '\0' ? "/" : "", r->outer, r->asked,
+             r->kind == ROUTE_TAGS ? "tags/list" : "referrers/", r->kind == ROUTE_TAGS ? "" : r->digest);
+    return out;
+}
+
+static void send_listing(struct exchange *ex, const struct listing_message *m) {
+    char path[REPOSITORY_MAX + 2 * REGISTRY_MAX + DIGEST_TEXT_MAX + 64], link[LISTING_LINK_MAX + 1];
+    listing_link(m->link, ex->upstream, path_of(ex, path, sizeof(path)), ex->route.ns[0] != '\0' ? ex->route.ns : NULL,
+                 link);
+    struct answer a = {.status = 200,
+                       .content_type = m->content_type,
+                       .body = m->body.data,
+                       .len = m->body.len,
+                       .content_length = SIZE_MAX,
+                       .link = link,
+                       .filters_applied = ex->route.kind == ROUTE_REFERRERS ? m->filters : NULL};
+    answer_send(ex, &a);
+}
+
+/// In monitor mode `urls` pass, and are told.
+static bool referrers_pass(struct exchange *ex, const struct listing_message *m) {
+    if (m->verdict == DOCUMENT_URLS && ex->config->monitor) {
+        snprintf(ex->would, sizeof(ex->would), "deny");
+        snprintf(ex->would_rule, sizeof(ex->would_rule), "external_urls: %.200s", m->urls_host);
+        return true;
+    }
+    return m->verdict == DOCUMENT_OK;
+}
+
+static void answer_listing(struct exchange *ex, const struct listing_message *m) {
+    if (m->fetch.outcome != FETCH_OK) {
+        answer_failure(ex, &m->fetch);
+        return;
+    }
+    exchange_came_by(ex, &m->fetch);
+    if (ex->route.kind == ROUTE_REFERRERS && !referrers_pass(ex, m)) {
+        answer_deny(ex, answer_reason(m->verdict), m->err.text);
+    } else if (ex->route.kind == ROUTE_TAGS && m->err.text[0] != '\0') {
+        ex->reason = REASON_UPSTREAM_ERROR;
+        answer_error(ex, 502, "UNKNOWN", m->err.text);
+    } else {
+        send_listing(ex, m);
+    }
+}
+
+static void run_listing(struct loop_message *super) {
+    struct listing_message *m = H2O_STRUCT_FROM_MEMBER(struct listing_message, super, super);
+    struct exchange *ex = m->exchange;
+    if (ex->req != NULL && !ex->started) // Else the client has gone.
+        answer_listing(ex, m);
+    exchange_unref(ex);
+    buf_deinit(&m->body);
+    free(m->content_type);
+    free(m->link);
+    free(m->filters);
+    free(m);
 }
 
 void listing_start(struct exchange *ex) {

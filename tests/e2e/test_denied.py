@@ -42,6 +42,16 @@ def test_a_denied_digest_of_docker_hub(kind, site, hub, clients):
     registry_kept_out(hub.since(hub_mark, there.repository), there)
 
 
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_asking_again_does_not_help(kind, site, hub, clients):
+    # containerd and BuildKit keep what they began to fetch; it must not count the next time.
+    pushed = hub.push(f"library/{unique('denied')}", "1", multi_arch())
+    client, mark = clients(kind), hub.mark()
+    for reference in (pushed.by_tag, pushed.by_digest, pushed.by_tag, pushed.by_digest, pushed.by_digest):
+        client.pull(reference).must_fail()
+    registry_kept_out(hub.since(mark, pushed.repository), pushed)
+
+
 @pytest.mark.parametrize("kind", kinds.of_these("containerd", "containerd-server", "docker-pull", "docker-build", "podman", "docker-server",
                                                 "docker-graphdriver", "docker-graphdriver-build", "buildkitd"))
 def test_a_denied_tag_whose_content_the_client_already_has(kind, site, hub, clients):

@@ -24,7 +24,7 @@ def bed(tmp_path_factory):
     ca = certificate(directory, "ca", None)
     names = ",".join([f"IP:{address}" for address in MANNERS] + ["DNS:localhost"])
     stranger = certificate(directory, "stranger", None)
-    bed = SimpleNamespace(directory=directory, ca=ca[0])
+    bed = SimpleNamespace(directory=directory, ca=ca[0], authority=ca)
     bed.tls = Upstream(MANNERS, tls_context(certificate(directory, "server", names, ca)))
     bed.plain = Upstream({FAR: Manner.NORMAL})
     bed.foreign = Upstream({FAR: Manner.NORMAL}, tls_context(certificate(directory, "foreign", names, stranger)))
@@ -70,8 +70,9 @@ def own_gateway(bed):
     """A maker of further gateways, for limits of their own or to be stopped by the test."""
     made = []
 
-    def make(**limits):
-        made.append(Gateway(bed.directory / f"own-{next(_numbers)}", configuration(bed, **limits)))
+    def make(listeners=(), inherited=None, ready=None, mode="enforce", **limits):
+        settings = {**configuration(bed, **limits), "mode": mode}
+        made.append(Gateway(bed.directory / f"own-{next(_numbers)}", settings, listeners, inherited, ready))
         return made[-1]
 
     yield make

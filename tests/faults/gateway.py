@@ -11,12 +11,13 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("PULLGATE", ROOT / "build" / "pullgate"))
 SANITIZER = re.compile(r"ERROR: AddressSanitizer|LeakSanitizer|runtime error|ThreadSanitizer|Assertion .* failed")
 ADDRESS = "127.0.0.1"
+START_LIMIT = 10
 EXIT_LIMIT = 40
 ASK_LIMIT = 20
 
@@ -32,6 +33,7 @@ class Answer:
     headers: list  # (lower-case name, value)
     body: bytes
     complete: bool  # framed, and the frame was filled
+    gateway: object = field(default=None, repr=False)  # who answered
 
     def all(self, name):
         return [value for key, value in self.headers if key == name.lower()]
@@ -48,16 +50,24 @@ class Answer:
     def request_id(self):
         return self.header("x-request-id")
 
+    @property
+    def line(self):
+        """The log's line about it."""
+        return self.gateway.logged(self.request_id)
+
 
 class Gateway:
-    def __init__(self, directory, config):
+    """`listeners` beside the first one, which is plain; `inherited`: a listening socket for the first, as systemd hands
+    it over; `ready`: what to wait for before it is used."""
+
+    def __init__(self, directory, config, listeners=(), inherited=None, ready=None):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = inherited.getsockname()[1] if inherited else free_port()
         self.terminated = False
-        config = {"listeners": [{"address": f"{ADDRESS}:{self.port}"}], **config}
+        self.settings = config
         self.config = directory / "pullgate.json"
-        self.config.write_text(json.dumps(config, indent=2))
+        self.configure(listeners)
         self.log_path = directory / "log"
         self.stderr_path = directory / "stderr"
         self.stdout = self.log_path.open("wb")
@@ -66,19 +76,44 @@ class Gateway:
         clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         suppressions = pathlib.Path(__file__).with_name("lsan.supp")
         clean.setdefault("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
-        self.process = subprocess.Popen([str(BINARY), "serve", "--config", str(self.config)], stdout=self.stdout,
-                                        stderr=self.stderr, stdin=subprocess.DEVNULL, env=clean)
-        self._wait_ready()
+        command, hand_over = [str(BINARY), "serve", "--config", str(self.config)], {}
+        if inherited:
+            command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"', *command]
+            hand_over = {"pass_fds": (3,), "preexec_fn": lambda: os.dup2(inherited.fileno(), 3)}
+        self.process = subprocess.Popen(command, stdout=self.stdout, stderr=self.stderr, stdin=subprocess.DEVNULL,
+                                        env=clean, **hand_over)
+        self._wait(ready or self._answers)
 
-    def _wait_ready(self):
-        for _ in range(200):
+    def configure(self, listeners=(), **more):
+        """Write the configuration; a running gateway is told by reload()."""
+        first = {"address": f"{ADDRESS}:{self.port}"}
+        self.config.write_text(json.dumps({"listeners": [first, *listeners], **self.settings, **more}, indent=2))
+
+    def reload(self, limit=10):
+        """SIGHUP; the log's line about it."""
+        before = len(self.events("reload"))
+        self.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + limit
+        while time.monotonic() < end:
+            if len(self.events("reload")) > before:
+                return self.events("reload")[-1]
+            time.sleep(0.02)
+        raise AssertionError(f"no reload: {self.output()}")
+
+    def _answers(self, _gateway):
+        try:
+            return self.ask("/v2/").status == 200
+        except OSError:
+            return False
+
+    def _wait(self, ready):
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise AssertionError(f"the gateway did not start: {self.output()}")
-            try:
-                self.ask("/v2/")
+            if ready(self):
                 return
-            except OSError:
-                time.sleep(0.05)
+            time.sleep(0.005)
         self.process.kill()
         raise AssertionError(f"the gateway does not answer: {self.output()}")
 
@@ -87,12 +122,12 @@ class Gateway:
 
     # --- asking ---
 
-    def connect(self, receive_buffer=None, timeout=ASK_LIMIT):
+    def connect(self, receive_buffer=None, timeout=ASK_LIMIT, port=None):
         sock = socket.socket()
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(timeout)
-        sock.connect((ADDRESS, self.port))
+        sock.connect((ADDRESS, port or self.port))
         return sock
 
     def ask(self, target, method="GET", headers=(), timeout=ASK_LIMIT):
@@ -103,7 +138,9 @@ class Gateway:
             for name, value in headers:
                 connection.putheader(name, value)
             connection.endheaders()
-            return read_answer(connection.getresponse(), method)
+            answer = read_answer(connection.getresponse(), method)
+            answer.gateway = self
+            return answer
         except http.client.RemoteDisconnected:
             raise ConnectionError("closed without an answer")
         finally:
@@ -129,6 +166,9 @@ class Gateway:
             except ValueError:
                 continue
         return found
+
+    def events(self, event):
+        return [line for line in self.lines() if line.get("event") == event]
 
     def logged(self, request_id, limit=5):
         """The log line of a request; it is written after the answer has left."""
@@ -220,17 +260,19 @@ def closed_by_peer(sock, limit):
 # --- what answers must look like ---
 
 
-def assert_oci_error(answer, statuses):
-    assert answer.status in statuses, (answer.status, answer.body[:400])
+def assert_oci_error(answer, status, reason):
+    """This status and this reason in the log; an OCI error for whoever asked."""
+    assert answer.status == status, (answer.status, answer.body[:400])
+    assert answer.line["reason"] == reason, answer.line
     assert answer.complete
     assert (answer.header("content-type") or "").startswith("application/json")
     assert answer.error["code"] and answer.error["message"]
     assert_clean(answer)
 
 
-def assert_denied(answer, *words):
+def assert_denied(answer, *words, reason):
     """403 DENIED with one printable line that has these words."""
-    assert_oci_error(answer, {403})
+    assert_oci_error(answer, 403, reason)
     assert answer.error["code"] == "DENIED"
     message = answer.error["message"]
     assert "\n" not in message and len(message) <= 400
@@ -238,19 +280,25 @@ def assert_denied(answer, *words):
         assert word.lower() in message.lower(), message
 
 
-def assert_failed(answer, registry, statuses=frozenset({502, 503, 504})):
+def assert_failed(answer, registry, status=502, reason="upstream_error"):
     """An upstream's failure: an OCI error that names the registry."""
-    assert_oci_error(answer, statuses)
+    assert_oci_error(answer, status, reason)
     assert registry in answer.error["message"], answer.error["message"]
 
 
-def assert_not_whole(answer, content):
-    """Whatever came, it is not a complete answer with anything but `content`."""
+def assert_whole(answer, content):
+    assert (answer.status, answer.complete) == (200, True), (answer.status, answer.body[:400])
+    assert answer.body == content, f"complete, but not what was asked for: {answer.body[:80]!r}"
+
+
+def assert_broken_off(answer, content, registry, reason="upstream_error"):
+    """502 that names the registry, or, where the answer had begun, a cut before the last byte of `content`."""
     if answer.status >= 400:
-        assert_oci_error(answer, {403, 404, 502, 503, 504})
-    elif answer.complete:
-        assert answer.status == 200
-        assert answer.body == content, f"complete, but not what was asked for: {answer.body[:80]!r}"
+        assert_failed(answer, registry, 502, reason)
+        return
+    assert answer.status in (200, 206) and not answer.complete
+    assert len(answer.body) < len(content), "all of it has left"
+    assert answer.line["reason"] == reason, answer.line
 
 
 def assert_clean(answer):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway import assert_failed, assert_not_whole, assert_oci_error
+from gateway import assert_broken_off, assert_failed, assert_oci_error, assert_whole
 from images import script_image
 from upstream import answer, blob, digest, drip, endless, head, raw, redirect, stream
 
@@ -41,8 +41,7 @@ def test_whole_blobs_of_every_size(gateway, up, repo, size, framing):
     chunked = raw(head(200, [("Transfer-Encoding", "chunked")]) + chunks + b"0\r\n\r\n", end="keep")
     up.at(path_of(repo, content), blob(content) if framing == "length" else chunked)
     got = pull(gateway, repo, content)
-    assert (got.status, got.complete) == (200, True)
-    assert got.body == content
+    assert_whole(got, content)
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "until close"])
@@ -62,21 +61,18 @@ def test_wrong_content_never_looks_complete(gateway, up, repo, framing, fault, c
     }
     up.at(path_of(repo, content), steps[framing])
     got = pull(gateway, repo, content)
-    assert_not_whole(got, content)
-    assert got.status >= 400 or not got.complete
-    assert len(got.body) < len(sent), "all that the upstream sent has left, the last byte too"
+    assert_broken_off(got, sent, "broken.test", "digest")
 
 
 def test_a_mismatch_is_remembered_and_told(gateway, up, repo, content):
     """Clients resume a cut transfer with Range for ever; the second ask says what is wrong instead."""
     up.at(path_of(repo, content), answer(200, content[:-1] + b"\x00"))
     first = pull(gateway, repo, content)
-    assert not first.complete or first.status == 502
-    line = gateway.logged(first.request_id)
-    assert line["reason"] == "digest" and "127.0.0.5" in line["upstream"]
+    assert_broken_off(first, content, "broken.test", "digest")
+    assert "127.0.0.5" in first.line["upstream"]
     before = len(up.asked(path_of(repo, content)))
     for headers in ([], [("Range", "bytes=100-")], [("Range", "bytes=0-")]):
-        assert_failed(pull(gateway, repo, content, headers=headers), "broken.test", {502})
+        assert_failed(pull(gateway, repo, content, headers=headers), "broken.test", 502, "digest")
     assert len(up.asked(path_of(repo, content))) == before, "the upstream was asked again"
 
 
@@ -104,15 +100,16 @@ def truncations(content):
 def test_truncations_never_look_complete(gateway, up, repo, how, content):
     up.at(path_of(repo, content), truncations(content)[how])
     got = pull(gateway, repo, content)
-    assert got.status >= 500 or (got.status == 200 and not got.complete)
-    assert_not_whole(got, content)
-    assert content.startswith(got.body) or got.status >= 500
+    # Without framing a close is an end like any other: only the digest tells.
+    reason = "digest" if how in ("no framing", "no framing, notified") else "upstream_error"
+    assert_broken_off(got, content, "broken.test", reason)
+    assert content.startswith(got.body) or got.status == 502
 
 
 def test_all_chunks_but_not_the_last_empty_one(gateway, up, repo, content):
-    """Every byte is there, the frame is not: complete with the right bytes or not at all."""
+    """Every byte is there, the frame is not."""
     up.at(path_of(repo, content), raw(head(200, [("Transfer-Encoding", "chunked")]) + b"%x\r\n%s\r\n" % (len(content), content)))
-    assert_not_whole(pull(gateway, repo, content), content)
+    assert_broken_off(pull(gateway, repo, content), content, "broken.test")
 
 
 def test_a_truncation_may_be_asked_again(gateway, up, repo, content):
@@ -158,10 +155,18 @@ def garbage(content):
     }
 
 
+# libcurl makes sense of these, and the digest is right: lengths that do not fit are none, chunks go before a length.
+READABLE = ("length over 64 bits", "length of 2^63", "length and chunked", "folded header", "more than the length")
+
+
 @pytest.mark.parametrize("what", garbage(sample("")))
 def test_garbage(gateway, up, repo, what, content):
     up.at(path_of(repo, content), raw(garbage(content)[what]))
-    assert_not_whole(pull(gateway, repo, content), content)
+    got = pull(gateway, repo, content)
+    if what in READABLE:
+        assert_whole(got, content)
+    else:
+        assert_broken_off(got, content, "broken.test", "digest" if what == "two lengths" else "upstream_error")
 
 
 def test_what_follows_an_answer_is_not_the_next_one(gateway, bed, repo, content):
@@ -171,7 +176,7 @@ def test_what_follows_an_answer_is_not_the_next_one(gateway, bed, repo, content)
     bed.chatty.at(path_of(repo, content), raw(head(200, [("Content-Length", len(content))]) + content + extra, end="keep"))
     for other in others:
         bed.chatty.at(path_of(repo, other), blob(other))
-    assert_not_whole(pull(gateway, repo, content, "chatty.test"), content)
+    assert_whole(pull(gateway, repo, content, "chatty.test"), content)
     for other in others:
         assert pull(gateway, repo, other, "chatty.test").body == other
 
@@ -196,25 +201,25 @@ def test_endless_interim_answers(gateway, up, repo, content):
 def test_a_thousand_headers(gateway, up, repo, content):
     up.at(path_of(repo, content), answer(200, content, [(f"X-Upstream-{n}", "x" * 20) for n in range(1000)]))
     got = pull(gateway, repo, content)
-    assert_not_whole(got, content)
+    assert_failed(got, "broken.test")
     assert not [name for name, _ in got.headers if name.startswith("x-upstream")]
 
 
 def test_gzip_encoded(gateway, up, repo, content):
     up.at(path_of(repo, content), answer(200, content, [("Content-Encoding", "gzip")]))
-    assert_failed(pull(gateway, repo, content), "broken.test", {502})
+    assert_failed(pull(gateway, repo, content), "broken.test")
 
 
 def test_another_length_than_the_manifest_says(gateway, up, repo, content):
     script_image(up, repo, [content])
     assert gateway.pull("broken.test", f"{repo}/manifests/1").status == 200
     up.at(path_of(repo, content), answer(200, content + b"x"))
-    assert_failed(pull(gateway, repo, content), "broken.test", {502})
+    assert_failed(pull(gateway, repo, content), "broken.test", 502, "digest")
 
 
 def test_missing_blob(gateway, up, repo):
     got = pull(gateway, repo, b"never scripted")
-    assert_oci_error(got, {404})
+    assert_oci_error(got, 404, "not_found")
 
 
 # --- ranges ---
@@ -243,8 +248,7 @@ def test_a_range_past_the_start_is_logged_as_unverified(gateway, up, repo, conte
 def test_a_range_from_the_start_does_not_escape_verification(gateway, up, repo, value, content):
     up.at(path_of(repo, content), blob(content[:-1] + b"\x00"))
     got = pull(gateway, repo, content, headers=[("Range", value)])
-    assert got.status >= 500 or not got.complete
-    assert len(got.body) < len(content)
+    assert_broken_off(got, content, "broken.test", "digest")
 
 
 def wrong_ranges(content):
@@ -265,21 +269,13 @@ def wrong_ranges(content):
 def test_a_wrong_part_is_not_passed_on(gateway, up, repo, what, content):
     up.at(path_of(repo, content), wrong_ranges(content)[what])
     got = pull(gateway, repo, content, headers=[("Range", "bytes=5-9")])
-    if got.status == 206 and got.complete:
-        assert got.body == content[5:10] and got.header("content-range") == f"bytes 5-9/{len(content)}"
-    else:
-        assert got.status >= 500 or not got.complete
+    assert_failed(got, "broken.test")
 
 
 def test_an_upstream_that_ignores_ranges(gateway, up, repo, content):
     up.at(path_of(repo, content), answer(200, content))
     got = pull(gateway, repo, content, headers=[("Range", "bytes=5-9")])
-    if got.status == 200:
-        assert_not_whole(got, content)
-    elif got.status == 206:
-        assert got.body == content[5:10]
-    else:
-        assert_failed(got, "broken.test")
+    assert_whole(got, content)
 
 
 # --- slow upstreams ---
@@ -287,7 +283,7 @@ def test_an_upstream_that_ignores_ranges(gateway, up, repo, content):
 
 def test_no_head_in_time(gateway, up, repo, content):
     up.at(path_of(repo, content), raw(b"HTTP/1.1 200 OK\r\nContent-", end="hang"))
-    assert_failed(pull(gateway, repo, content), "broken.test", {504})
+    assert_failed(pull(gateway, repo, content), "broken.test", 504, "upstream_timeout")
 
 
 def test_headers_leave_before_a_slow_body(gateway, up, repo):
@@ -349,7 +345,10 @@ def test_many_at_once_with_different_ends(gateway, up, repo):
     with ThreadPoolExecutor(30) as pool:
         answers = list(pool.map(lambda content: pull(gateway, repo, content), good + cut + wrong))
     assert [a.body for a in answers[:10]] == good and all(a.complete for a in answers[:10])
-    assert not any(a.status == 200 and a.complete for a in answers[10:])
+    for got, content in zip(answers[10:20], cut):
+        assert_broken_off(got, content, "broken.test")
+    for got, content in zip(answers[20:], wrong):
+        assert_broken_off(got, content, "broken.test", "digest")
 
 
 def test_a_redirected_blob(gateway, up, repo):

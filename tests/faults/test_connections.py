@@ -4,7 +4,7 @@
 import pytest
 
 from bed import FIRST, SECOND
-from gateway import assert_failed, assert_oci_error
+from gateway import assert_broken_off, assert_denied, assert_failed, assert_oci_error
 from images import OCI_MANIFEST, document, encode, script_image
 from upstream import answer, blob, digest, error, manifest, raw
 
@@ -17,16 +17,21 @@ def script(up, repo, where=None):
         up.at((where, path) if where else path, manifest(BODY, OCI_MANIFEST))
 
 
-@pytest.mark.parametrize("registry, statuses", [
-    ("dead.test", {502, 503}), ("reset.test", {502}), ("reset-tls.test", {502}), ("ssh.test", {502}),
-    ("foreign.test", {502}), ("misnamed.test", {502}), ("silent.test", {502, 504}), ("deaf.test", {502, 504}),
-    ("hang-tls.test", {504}),
+UNREACHABLE, LATE = (502, "upstream_error"), (504, "upstream_timeout")
+CONNECT = pytest.mark.xfail(strict=True, reason="a connect that times out is 502 upstream_error, not 504")
+
+
+@pytest.mark.parametrize("registry, outcome", [
+    ("dead.test", UNREACHABLE), ("reset.test", UNREACHABLE), ("reset-tls.test", UNREACHABLE),
+    ("ssh.test", UNREACHABLE), ("foreign.test", UNREACHABLE), ("misnamed.test", UNREACHABLE),
+    pytest.param("silent.test", LATE, marks=CONNECT), pytest.param("deaf.test", LATE, marks=CONNECT),
+    ("hang-tls.test", LATE),
 ])
 @pytest.mark.parametrize("what", ["manifests/1", "blobs/" + digest(LAYER)])
-def test_a_registry_that_cannot_be_spoken_to(gateway, repo, registry, statuses, what):
+def test_a_registry_that_cannot_be_spoken_to(gateway, repo, registry, outcome, what):
     """A sentence that names the registry, in bounded time; a second ask is tried again: an only endpoint always is."""
     for _ in range(2):
-        assert_failed(gateway.pull(registry, f"{repo}/{what}"), registry, statuses)
+        assert_failed(gateway.pull(registry, f"{repo}/{what}"), registry, *outcome)
 
 
 @pytest.mark.parametrize("stage", ["before the answer", "in the head", "in the body"])
@@ -40,7 +45,7 @@ def test_a_reset_at_each_stage(gateway, up, repo, stage, kind):
     if kind == "manifest" or stage != "in the body":
         assert_failed(got, "broken.test")
     else:
-        assert got.status >= 500 or not got.complete
+        assert_broken_off(got, BODY, "broken.test")
 
 
 def test_a_kept_connection_that_was_closed_meanwhile(gateway, up, repo):
@@ -98,7 +103,7 @@ def test_not_found_is_an_answer_not_a_failure(gateway, up, repo):
     """The second endpoint is for a first one that is ill, not for one that has nothing."""
     up.at((FIRST, f"/v2/{repo}/manifests/1"), error(404, "MANIFEST_UNKNOWN", "no"))
     script(up, repo, SECOND)
-    assert_oci_error(gateway.pull("missing-first.test", f"{repo}/manifests/1"), {404})
+    assert_oci_error(gateway.pull("missing-first.test", f"{repo}/manifests/1"), 404, "not_found")
     assert {r.address for r in up.asked(f"/v2/{repo}/manifests/1")} == {FIRST}
 
 
@@ -107,9 +112,7 @@ def test_an_unlisted_registry_is_never_contacted(gateway, bed):
     for name in (f"127.0.0.99:{bed.canary.port}", f"127.0.0.5:{bed.canary.port}", "unlisted.test", "169.254.169.254",
                  f"localhost:{bed.canary.port}"):
         for path in ("x/y/manifests/1", "x/y/blobs/" + digest(b"x"), "x/y/tags/list"):
-            got = gateway.pull(name, path)
-            assert_oci_error(got, {403})
-            assert got.error["code"] == "DENIED"
+            assert_denied(gateway.pull(name, path), reason="registry_not_listed")
     assert len(bed.canary.connections) == before
 
 

@@ -13,6 +13,7 @@ from upstream import answer, digest, endless, error, head, manifest, raw, redire
 
 MIB = 1024 * 1024
 BODY = encode(document([b"a layer"]))
+RELATIVE = pytest.mark.xfail(strict=True, reason="a realm that is no URL is 502 upstream_error, not 403 realm_host")
 
 
 def guarded(up, repo, realm, good, reference="1", scheme="Bearer", headers=()):
@@ -63,13 +64,13 @@ def test_tokens_with_and_without_credentials_are_two(gateway, up, repo):
     up.at(f"/token/{repo}", lambda request, wire: (token(SECRETS["token"]) if request.header("authorization")
                                                    else error(401, "UNAUTHORIZED", "log in"))(request, wire))
     assert pull(gateway, repo, "cred.test").body == BODY
-    assert_denied(pull(gateway, repo, "broken.test"))
+    assert_denied(pull(gateway, repo, "broken.test"), reason="upstream_auth")
 
 
 def test_basic(gateway, up, repo):
     guarded(up, repo, "broken", f"robot:{SECRETS['password']}", scheme="Basic")
     assert pull(gateway, repo, "cred.test").body == BODY
-    assert_denied(pull(gateway, repo, "broken.test"), "refused")
+    assert_denied(pull(gateway, repo, "broken.test"), "refused", reason="upstream_auth")
 
 
 def test_one_fetch_for_many(gateway, up, repo):
@@ -95,10 +96,9 @@ def test_unauthorized_for_ever_is_never_shown(gateway, up, repo):
     up.at(f"/token/{repo}", token(SECRETS["token"]))
     up.at(f"/v2/{repo}/manifests/1", unauthorized(here(up, repo)))
     got = pull(gateway, repo)
-    assert_denied(got, "broken.test", "refused", "authentication required")
-    assert gateway.logged(got.request_id)["reason"] == "upstream_auth"
+    assert_denied(got, "broken.test", "refused", "authentication required", reason="upstream_auth")
     assert len(up.asked(f"/v2/{repo}/manifests/1")) <= 4
-    assert_denied(pull(gateway, repo, method="GET"))
+    assert_denied(pull(gateway, repo, method="GET"), reason="upstream_auth")
     first = pull(gateway, repo, method="HEAD")
     assert first.status == 403  # plain, whatever `denials` says: the registry refused, not the site
 
@@ -107,39 +107,49 @@ def test_unauthorized_for_ever_with_our_credentials(gateway, up, repo):
     up.at(f"/token/{repo}", token(SECRETS["token"]))
     up.at(f"/v2/{repo}/manifests/1", unauthorized(here(up, repo)))
     got = pull(gateway, repo, "cred.test")
-    assert_failed(got, "cred.test", {502})
+    assert_failed(got, "cred.test", 502, "upstream_auth")
     assert "robot" in got.error["message"] and SECRETS["password"] not in got.error["message"]
 
 
 def test_unauthorized_without_a_challenge(gateway, up, repo):
     up.at(f"/v2/{repo}/manifests/1", error(401, "UNAUTHORIZED", "no way in"))
-    assert_denied(pull(gateway, repo), "no way in")
+    assert_denied(pull(gateway, repo), "no way in", reason="upstream_auth")
 
 
-@pytest.mark.parametrize("host", ["realm.unlisted.test", "127.0.0.99", "169.254.169.254", "[::1]", "2130706531",
-                                  "[fd00:ec2::254]", "100.100.100.200", "[::ffff:127.0.0.99]", "[64:ff9b::7f00:63]"])
-def test_a_realm_elsewhere(gateway, bed, up, repo, host):
+@pytest.mark.parametrize("host, reason", [
+    *((host, "realm_host") for host in ("realm.unlisted.test", "127.0.0.99", "[::1]", "2130706531",
+                                        "[::ffff:127.0.0.99]", "[64:ff9b::7f00:63]")),
+    *((host, "private_address") for host in ("169.254.169.254", "[fd00:ec2::254]", "100.100.100.200")),
+])
+def test_a_realm_elsewhere(gateway, bed, up, repo, host, reason):
     before = len(bed.canary.connections)
     guarded(up, repo, f"https://{host}:{bed.canary.port}/token", SECRETS["token"])
     got = pull(gateway, repo, "cred.test")
-    assert_denied(got)
-    assert gateway.logged(got.request_id)["reason"] in ("realm_host", "private_address")
+    assert_denied(got, reason=reason)
     assert len(bed.canary.connections) == before
 
 
 def test_the_words_name_the_realm_and_the_key(gateway, up, repo):
     guarded(up, repo, "https://realm.unlisted.test/token", SECRETS["token"])
-    assert_denied(pull(gateway, repo), "realm.unlisted.test", "realm_hosts")
+    assert_denied(pull(gateway, repo), "realm.unlisted.test", "realm_hosts", reason="realm_host")
 
 
-@pytest.mark.parametrize("realm", ["http://{far}:{port}/token", "https://user:pw@{far}:{tls}/token", "/token", "",
-                                   "token", "ftp://{far}/token", "https://", "http://169.254.169.254/latest/meta-data"])
+@pytest.mark.parametrize("realm", ["http://{far}:{port}/token", "https://user:pw@{far}:{tls}/token",
+                                   pytest.param("/token", marks=RELATIVE), pytest.param("token", marks=RELATIVE),
+                                   "ftp://{far}/token", "https://", "http://169.254.169.254/latest/meta-data"])
 def test_realms_that_are_refused(gateway, bed, up, repo, realm):
     before = len(bed.canary.connections)
     guarded(up, repo, realm.format(far=FAR, port=bed.canary.port, tls=up.port), SECRETS["token"])
-    assert_oci_error(pull(gateway, repo, "cred.test"), {403, 502})
+    assert_denied(pull(gateway, repo, "cred.test"), reason="realm_host")
     assert len(bed.canary.connections) == before
     assert not any(r.header("authorization") for r in bed.canary.requests)
+
+
+def test_an_empty_realm_is_none(gateway, up, repo):
+    """As if the challenge were not there: what is left is a refusal, here of the gateway's own credentials."""
+    guarded(up, repo, "", SECRETS["token"])
+    assert_failed(pull(gateway, repo, "cred.test"), "cred.test", 502, "upstream_auth")
+    assert_denied(pull(gateway, repo), reason="upstream_auth")
 
 
 def test_a_listed_realm(gateway, up, repo):
@@ -147,7 +157,7 @@ def test_a_listed_realm(gateway, up, repo):
     up.at(f"/token/{repo}", token(SECRETS["token"]))
     assert pull(gateway, repo, "realm.test").body == BODY
     assert up.asked(f"/token/{repo}")[0].address == "127.0.0.1"
-    assert_denied(pull(gateway, repo, "broken.test"), "localhost")
+    assert_denied(pull(gateway, repo, "broken.test"), "localhost", reason="realm_host")
 
 
 def test_a_challenge_among_others(gateway, up, repo):
@@ -171,7 +181,7 @@ def test_a_challenge_among_others(gateway, up, repo):
                                    'Bearer realm="a",realm="b"', ",,,,", "Bearer " + "a=b," * 5000, '"', "\x01\x02"])
 def test_challenges_that_are_none(gateway, up, repo, value):
     up.at(f"/v2/{repo}/manifests/1", answer(401, b"{}", [("WWW-Authenticate", value)]))
-    assert_oci_error(pull(gateway, repo), {403, 502})
+    assert_denied(pull(gateway, repo), reason="upstream_auth")
 
 
 def json(body):
@@ -208,11 +218,13 @@ def test_token_endpoints_that_fail(gateway, up, repo, fault):
     guarded(up, repo, here(up, repo), SECRETS["token"])
     up.at(f"/token/{repo}", token_faults()[fault])
     got = pull(gateway, repo)
-    assert_oci_error(got, {403, 404, 429, 502, 503, 504})
-    assert got.status != 401
-    if fault == "hangs":
-        assert got.status == 504
-    if fault in ("500", "no JSON", "no token", "cut"):
+    if fault in ("401", "403"):
+        assert_denied(got, reason="upstream_auth")
+    elif fault == "429":
+        assert_oci_error(got, 429, "upstream_limit")
+    elif fault == "hangs":
+        assert_failed(got, "broken.test", 504, "upstream_timeout")
+    else:
         assert_failed(got, "broken.test")
     assert not any(r.header("x-evil") for r in up.asked(f"/v2/{repo}/manifests/1"))
 
@@ -230,7 +242,7 @@ def test_a_token_endpoint_that_redirects(gateway, bed, up, repo):
     guarded(up, repo, here(up, repo), SECRETS["token"])
     before = len(bed.canary.connections)
     up.at(f"/token/{repo}", redirect(f"http://127.0.0.99:{bed.canary.port}/token"))
-    assert_oci_error(pull(gateway, repo, "cred.test"), {403, 502})
+    assert_failed(pull(gateway, repo, "cred.test"), "cred.test")
     assert len(bed.canary.connections) == before
 
 

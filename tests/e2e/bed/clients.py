@@ -90,9 +90,9 @@ class Client:
 # --- Docker ---
 
 
-def hosts_toml(mirror, empty_host=True):
+def hosts_toml(mirror, *lines, empty_host=True):
     """One host for the registry and no other: containerd 1.6 wants the empty `[host]`, newer ones do not."""
-    return f'server = "https://{mirror}"\n' + ("\n[host]\n" if empty_host else "")
+    return "\n".join([f'server = "https://{mirror}"', *lines, *(["", "[host]"] if empty_host else []), ""])
 
 
 class DockerPull(Client):
@@ -197,7 +197,7 @@ def docker_daemon(client):
     write(f"{folder}/daemon.json", json.dumps(docker_configuration(client)))
     os.makedirs(f"{folder}/etc/docker")
     if client.server:
-        write(f"{folder}/etc/docker/certs.d/_default/hosts.toml", hosts_toml(client.mirror))
+        write(f"{folder}/etc/docker/certs.d/_default/hosts.toml", hosts_toml(client.mirror, 'capabilities = ["pull", "resolve"]', f'ca = "{client.bed.pki.ca}"'))
     socket = f"unix://{folder}/docker.sock"
     argv = [binary("dockerd", "/usr/sbin/dockerd"), "--config-file", f"{folder}/daemon.json", "--data-root", f"{folder}/data", "--exec-root",
             f"{folder}/exec", "--pidfile", f"{folder}/pid", "-H", socket, "--bridge", "none", "--iptables=false", "--cgroup-parent", "/pullgate-e2e"]
@@ -250,7 +250,7 @@ class Containerd(Client):
     def start(self):
         folder = self.folder
         first_host = f'[host."https://{self.mirror}"]\n  capabilities = ["pull", "resolve"]\n'
-        text = hosts_toml(self.mirror, self.empty_host) if self.server else first_host
+        text = hosts_toml(self.mirror, empty_host=self.empty_host) if self.server else first_host
         write(f"{folder}/hosts/{self.directory}/hosts.toml", text)
         write(f"{folder}/config.toml", "version = 2\n" f'root = "{folder}/root"\nstate = "{folder}/state"\n'
               'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n' f'[grpc]\n  address = "{folder}/containerd.sock"\n')
