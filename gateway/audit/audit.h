@@ -43,12 +43,12 @@ struct audit_record {
     const char *media_type;
     const char *action;     ///< pull, push, delete, list.
     const char *decision;   ///< allow, deny.
-    const char *would;      ///< What a monitored rule or mode would have done: "deny".
+    const char *would;      ///< What a monitored rule or mode would have done: "deny", or "allow" for an allow rule.
     const char *would_rule; ///< And which, or which configuration key would have to be added.
     const char *rule;
     const char *reason;               ///< denial_reason_word().
-    const char *upstream;             ///< host[:port] that answered.
-    const char *hops[AUDIT_HOPS_MAX]; ///< Redirect hosts, in order.
+    const char *upstream;             ///< host:port of the endpoint that was asked.
+    const char *hops[AUDIT_HOPS_MAX]; ///< host:port of redirects that were followed, in order.
     int hop_count;
     int status;          ///< 0: left out.
     int64_t bytes;       ///< Body bytes sent; -1: left out.

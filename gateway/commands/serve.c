@@ -48,13 +48,14 @@ static void block_signals(sigset_t *set) {
 static void print_docker_hint(const char *url) {
     fprintf(stderr,
             "\n"
-            "To pull through it with docker, put this into /etc/docker/daemon.json and restart docker:\n"
+            "Try it: docker pull %s/library/alpine\n"
+            "\n"
+            "To send all of docker's pulls through it, put this into /etc/docker/daemon.json and restart docker:\n"
             "\n"
             "    { \"registry-mirrors\": [\"%s\"] }\n"
             "\n"
-            "then `docker pull alpine`. Only Docker Hub is permitted until --config says otherwise\n"
-            "(docs/configuration.md).\n\n",
-            url);
+            "Only Docker Hub is permitted until --config says otherwise (docs/configuration.md).\n\n",
+            strstr(url, "://") + 3, url);
 }
 
 static void print_start(const struct config *c) {

@@ -112,6 +112,33 @@ static int systemd_count(void) {
     return count > 0 && count <= LISTENERS_MAX ? (int)count : 0;
 }
 
+static bool claimed(const struct listener_set *set, int fd) {
+    for (size_t i = 0; i < set->count; i++)
+        if (same_address(fd, &set->item[i]->settings->at))
+            return true;
+    return false;
+}
+
+static void format_address(int fd, char *out) {
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof(ss);
+    char host[HOST_MAX + 1] = "?", port[8] = "?";
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0)
+        getnameinfo((struct sockaddr *)&ss, len, host, sizeof(host), port, sizeof(port),
+                    NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(out, HOSTPORT_TEXT_MAX + 1, strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
+}
+
+bool listeners_unclaimed(const struct listener_set *set, int index, char *out) {
+    for (int i = 0, count = systemd_count(); i < count; i++) {
+        if (claimed(set, SYSTEMD_FIRST_FD + i) || index-- > 0)
+            continue;
+        format_address(SYSTEMD_FIRST_FD + i, out);
+        return true;
+    }
+    return false;
+}
+
 /// A duplicate, so that the descriptor from systemd stays for the next reload.
 static int take_from_systemd(const struct hostport *at) {
     for (int i = 0, count = systemd_count(); i < count; i++) {

@@ -37,5 +37,9 @@ void listeners_close(struct listener_set *set);
 /// The same listeners in another set, to be closed by its owner.
 struct listener_set listeners_copy(const struct listener_set *set);
 
+/// The address of the `index`-th socket from systemd that no listener of the set has, into `out` (HOSTPORT_TEXT_MAX + 1
+/// bytes); false: there are no more.
+bool listeners_unclaimed(const struct listener_set *set, int index, char *out);
+
 struct listener *listener_ref(struct listener *l);
 void listener_unref(struct listener *l);

@@ -27,6 +27,7 @@ struct server {
     struct loop *loops[LOOPS_MAX];
     unsigned loop_count;
     struct control *control;
+    bool started; ///< The log says so.
 };
 
 // --- sizes ---
@@ -118,6 +119,16 @@ static bool start(struct server *s, struct err *err) {
     return c->control == NULL || s->control != NULL;
 }
 
+/// Clients of a socket that systemd opened and nobody serves would wait for ever.
+static void warn_of_unclaimed(struct server *s) {
+    char address[HOSTPORT_TEXT_MAX + 1], text[HOSTPORT_TEXT_MAX + 128];
+    for (int i = 0; listeners_unclaimed(&s->listeners, i, address); i++) {
+        snprintf(text, sizeof(text), "systemd opened %s, which no listener names: whoever connects there waits",
+                 address);
+        log_event(s, "warning", s->gateway.config->hash, text);
+    }
+}
+
 struct server *server_new(struct config *config, struct err *err) {
     struct server *s = mem_zalloc(1, sizeof(*s));
     pthread_mutex_init(&s->gateway.lock, NULL);
@@ -128,7 +139,9 @@ struct server *server_new(struct config *config, struct err *err) {
         server_free(s);
         return NULL;
     }
+    s->started = true;
     log_event(s, "start", config->hash, "pullgate " PULLGATE_VERSION " serves");
+    warn_of_unclaimed(s);
     return s;
 }
 
@@ -158,6 +171,8 @@ bool server_reload(struct server *s, char *hash, struct err *err) {
     } else {
         config_unref(fresh);
     }
+    if (ok)
+        warn_of_unclaimed(s);
     log_reload(s, old->hash, ok ? hash : NULL, err); // After the swap: whoever reads the line meets the new rules.
     config_unref(old);
     pthread_mutex_unlock(&s->reload_lock);
@@ -179,7 +194,7 @@ void server_stop(struct server *s) {
     listeners_close(&s->listeners);
     for (unsigned i = 0; i < s->loop_count; i++)
         loop_wait(s->loops[i]);
-    if (s->gateway.audit != NULL)
+    if (s->started)
         log_event(s, "stop", c->hash, "pullgate " PULLGATE_VERSION " ends");
 }
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway import closed_by_peer, read_until_quiet
+from images import script_image
 from upstream import blob, digest, head, raw, stream
 
 MIB = 1024 * 1024
@@ -253,7 +254,7 @@ def test_a_body_over_64_kib(gateway, method, framing):
         data = (request("/v2/x/y/blobs/uploads/", "Transfer-Encoding: chunked", method=method)
                 + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
     got = gateway.exchange(data)
-    assert got.split(b" ", 2)[1] in ((b"413",) if method == "GET" else (b"403", b"413")), got[:200]
+    assert got.startswith(b"HTTP/1.1 413 "), got[:200]
 
 
 def test_a_body_of_a_gigabyte_is_not_taken(gateway):
@@ -332,7 +333,19 @@ def test_http_1_0_and_no_length(gateway, up, repo):
     up.at(path, raw(head(200, [("Transfer-Encoding", "chunked")]) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content),
                     end="keep"))
     got = gateway.exchange(request(f"{path}?ns=broken.test", version="1.0"))
-    assert b" 505 " in got[:16] or f"content-length: {len(content)}".encode() in got.lower()
+    assert b" 505 " in got[:16]
+
+
+def test_http_1_0_and_a_length_that_only_the_manifest_gives(gateway, up, repo):
+    content = b"for an old client, in chunks"
+    script_image(up, repo, [content])
+    path = f"/v2/{repo}/blobs/{digest(content)}"
+    up.at(path, raw(head(200, [("Transfer-Encoding", "chunked")]) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content),
+                    end="keep"))
+    assert gateway.pull("broken.test", f"{repo}/manifests/1").status == 200
+    got = gateway.exchange(request(f"{path}?ns=broken.test", version="1.0"))
+    assert b" 200 " in got[:16] and got.endswith(content)
+    assert gateway.pull("broken.test", f"{repo}/blobs/{digest(content)}").header("content-length") == str(len(content))
 
 
 def test_a_half_closed_client(gateway, up, repo):
