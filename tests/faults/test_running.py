@@ -14,7 +14,7 @@ import time
 import pytest
 
 from bed import certificate
-from gateway import ADDRESS, ASK_LIMIT, free_port
+from gateway import ADDRESS, ASK_LIMIT, assert_failed, free_port
 from images import OCI_LAYER, descriptor, document, encode, script_manifest
 from upstream import answer, blob, digest
 
@@ -191,6 +191,19 @@ def test_listeners_and_certificates_change_under_load(bed, own_gateway, up, repo
                 gateway.connect(port=added).close()
             load.more()
     assert not load.failures
+    assert gateway.stop() == 0
+
+
+def test_loops_that_are_woken_at_the_same_moment(own_gateway):
+    """Each loop reads what wakes it into memory of its own: reloads wake all of them, answers wake each."""
+    gateway = own_gateway()
+    name = "dead.test", f"x/y/blobs/{digest(b'x')}"
+    with Load([lambda: assert_failed(gateway.pull(*name), "dead.test")] * 6) as load:
+        end = time.monotonic() + 6
+        while time.monotonic() < end and not load.failures:
+            gateway.process.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+    assert not load.failures, gateway.output()
     assert gateway.stop() == 0
 
 

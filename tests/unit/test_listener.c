@@ -256,6 +256,30 @@ Test(listener, taken_from_systemd) {
     in_child(taken, NULL, "a socket that systemd listens on");
 }
 
+static const char *unclaimed(const char *unused) {
+    unsigned port = free_port(), other = free_port();
+    char address[HOSTPORT_TEXT_MAX + 1], expected[64];
+    struct listener_set set;
+    hand_over(listen_on(port), "1", getpid());
+    struct config *named = load_one("127.0.0.1", port), *unnamed = load_one("127.0.0.1", other);
+    if (!opens(named, &set) || listeners_unclaimed(&set, 0, address))
+        return "a socket that a listener names is called unclaimed";
+    listeners_close(&set);
+    snprintf(expected, sizeof(expected), "127.0.0.1:%u", port);
+    if (!opens(unnamed, &set) || !listeners_unclaimed(&set, 0, address) || strcmp(address, expected) != 0)
+        return "a socket that no listener names is not told";
+    if (listeners_unclaimed(&set, 1, address))
+        return "told twice";
+    listeners_close(&set);
+    config_unref(named);
+    config_unref(unnamed);
+    return NULL;
+}
+
+Test(listener, a_socket_that_nobody_serves_is_told) {
+    in_child(unclaimed, NULL, "systemd's socket and no listener for it");
+}
+
 static const char *somebody_elses(const char *unused) {
     unsigned port = free_port();
     hand_over(listen_on(port), "1", getppid());
