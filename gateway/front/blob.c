@@ -129,38 +129,18 @@ static void start_stream(struct exchange *ex, const struct fill_answer *a) {
     h2o_send(req, NULL, 0, head || a->length == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
-/// Nothing is held back of nothing: an empty blob is complete with its head, so its digest is looked at before.
-static bool wrongly_empty(const struct exchange *ex, const struct fill_answer *a) {
-    enum digest_algorithm algorithm = DIGEST_SHA256;
-    char empty[DIGEST_TEXT_MAX + 1];
-    if (a->length != 0 || a->partial || ex->route.method != METHOD_GET)
-        return false;
-    digest_check(ex->route.digest, strlen(ex->route.digest), &algorithm);
-    digest_of(algorithm, "", 0, empty);
-    return strcmp(empty, ex->route.digest) != 0;
-}
-
-static void answer_wrongly_empty(struct exchange *ex, const struct fill_answer *a) {
-    char text[ERR_TEXT_MAX];
-    snprintf(text, sizeof(text), "%s sent nothing for %s", a->fetch->upstream, ex->route.digest);
-    exchange_came_by(ex, a->fetch);
-    ex->reason = REASON_DIGEST;
-    ex->verified = 0;
-    answer_error(ex, 502, "UNKNOWN", text);
-}
-
 static void answered(struct exchange *ex, struct fill_answer *a) {
     bool old_client = ex->req->version < 0x101;
-    if (a->refused != DOCUMENT_OK) {
+    if (!a->ok && a->refused != DOCUMENT_OK) {
         answer_deny(ex, answer_reason(a->refused), a->err.text);
     } else if (!a->ok) {
         answer_failure(ex, a->fetch);
-    } else if (wrongly_empty(ex, a)) {
-        answer_wrongly_empty(ex, a);
     } else if (a->length == UINT64_MAX && old_client && ex->route.method == METHOD_GET) {
         answer_error(ex, 505, "UNSUPPORTED", "the registry does not say how long this blob is: ask by HTTP/1.1");
     } else {
         exchange_came_by(ex, a->fetch);
+        if (a->refused != DOCUMENT_OK) // Monitor mode: it was refused as a manifest, for its urls.
+            exchange_would(ex, "deny", "external_urls");
         if (answer_not_modified(ex, ex->route.digest))
             return;
         as_asked(ex, a);

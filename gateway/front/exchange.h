@@ -68,6 +68,9 @@ bool exchange_client_owes(const struct exchange *ex);
 /// What is asked of the policy, by name: the tag or the digest of the request. Valid as long as the exchange.
 struct question exchange_question(const struct exchange *ex);
 
+/// Keep what a monitored rule, or enforcement, would have done ("allow", "deny"), and by which rule or key.
+void exchange_would(struct exchange *ex, const char *would, const char *why);
+
 /// Keep what the log says of the way to the content.
 void exchange_came_by(struct exchange *ex, const struct fetch_result *result);
 

@@ -42,7 +42,8 @@ static bool tag_shown(void *ctx, const char *tag) {
 
 static void read_tags(struct listing_message *m, const struct listing_answer *l) {
     m->content_type = mem_strdup("application/json");
-    listing_tags(l->body, l->len, m->exchange->route.asked, tag_shown, m->exchange, &m->body, &m->err);
+    if (!listing_tags(l->body, l->len, m->exchange->route.asked, tag_shown, m->exchange, &m->body, &m->err))
+        err_prefix(&m->err, "%s: ", l->fetch->where);
 }
 
 static void link_referrers(const struct exchange *ex, const struct document *d) {
@@ -117,8 +118,9 @@ static void send_listing(struct exchange *ex, const struct listing_message *m) {
 /// In monitor mode `urls` pass, and are told.
 static bool referrers_pass(struct exchange *ex, const struct listing_message *m) {
     if (m->verdict == DOCUMENT_URLS && ex->config->monitor) {
-        snprintf(ex->would, sizeof(ex->would), "deny");
-        snprintf(ex->would_rule, sizeof(ex->would_rule), "external_urls: %.200s", m->urls_host);
+        char key[sizeof(m->urls_host) + 32];
+        snprintf(key, sizeof(key), "external_urls: %s", m->urls_host);
+        exchange_would(ex, "deny", key);
         return true;
     }
     return m->verdict == DOCUMENT_OK;

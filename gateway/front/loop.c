@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/tcp.h> // glibc's struct tcp_info lacks tcpi_bytes_acked.
 #include <netinet/in.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,7 @@ struct loop {
     struct lingering *lingering;
     bool stopping;
     int64_t stop_at_ms;
+    sem_t ready, ended, unneeded; ///< The thread's life: it may be posted to; it serves nobody any more; it may go.
 };
 
 struct gateway *loop_gateway(const struct loop *l) {
@@ -362,8 +364,34 @@ static void run_until_empty(struct loop *l, int64_t until_ms) {
         h2o_evloop_run(l->ctx.loop, 50);
 }
 
+/// In the loop's own thread: libh2o takes a socket's input buffer from a list of the thread that makes the socket, and
+/// the context makes one. From another thread that list would be shared by all loops, without a lock.
+static void begin(struct loop *l) {
+    h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
+    h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);
+    h2o_timeout_init(l->ctx.loop, &l->tick, TICK_MS);
+    l->tick_entry.cb = on_tick;
+    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
+}
+
+/// In that thread too: what is given back goes to its list.
+static void dispose(struct loop *l) {
+    while (!h2o_linklist_is_empty(&l->receiver._messages))
+        h2o_evloop_run(l->ctx.loop, 0);
+    free_retired(l, INT64_MAX);
+    linger_tick(&l->lingering, true);
+    h2o_timeout_unlink(&l->tick_entry);
+    h2o_timeout_dispose(l->ctx.loop, &l->tick);
+    h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);
+    h2o_evloop_t *evloop = l->ctx.loop;
+    h2o_context_dispose(&l->ctx);
+    h2o_evloop_destroy(evloop);
+}
+
 static void *run(void *arg) {
     struct loop *l = arg;
+    begin(l);
+    sem_post(&l->ready);
     while (!l->stopping)
         h2o_evloop_run(l->ctx.loop, INT32_MAX);
     run_until_empty(l, l->stop_at_ms);
@@ -375,6 +403,9 @@ static void *run(void *arg) {
             c->loop->handlers->abandon(c->exchange);
     }
     run_until_empty(l, clock_ms() + CUT_WAIT_MS);
+    sem_post(&l->ended);
+    sem_wait(&l->unneeded);
+    dispose(l);
     return NULL;
 }
 
@@ -401,35 +432,27 @@ struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, s
     l->gateway = g;
     l->handlers = handlers;
     configure(l);
-    h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
-    h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);
-    h2o_timeout_init(l->ctx.loop, &l->tick, TICK_MS);
-    l->tick_entry.cb = on_tick;
-    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
-    if (pthread_create(&l->thread, NULL, run, l) == 0)
+    sem_init(&l->ready, 0, 0);
+    sem_init(&l->ended, 0, 0);
+    sem_init(&l->unneeded, 0, 0);
+    if (pthread_create(&l->thread, NULL, run, l) == 0) {
+        sem_wait(&l->ready);
         return l;
+    }
     err_set(err, "cannot start a front loop");
     free(l);
     return NULL;
 }
 
 void loop_wait(struct loop *l) {
-    pthread_join(l->thread, NULL);
+    sem_wait(&l->ended);
 }
 
 void loop_free(struct loop *l) {
     if (l->connections != NULL)
         return; // libh2o cannot dispose of a context with live connections; the process is about to end.
-    while (!h2o_linklist_is_empty(&l->receiver._messages))
-        h2o_evloop_run(l->ctx.loop, 0);
-    free_retired(l, INT64_MAX);
-    linger_tick(&l->lingering, true);
-    h2o_timeout_unlink(&l->tick_entry);
-    h2o_timeout_dispose(l->ctx.loop, &l->tick);
-    h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);
-    h2o_evloop_t *evloop = l->ctx.loop;
-    h2o_context_dispose(&l->ctx);
-    h2o_evloop_destroy(evloop);
+    sem_post(&l->unneeded);
+    pthread_join(l->thread, NULL);
     h2o_config_dispose(&l->globalconf);
     free(l);
 }

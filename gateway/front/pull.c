@@ -22,20 +22,15 @@ static void decide(const struct exchange *ex, const struct question *q, struct v
     config_verdict(ex->config, q, exchange_reach, content_links(ex->gateway->content), v);
 }
 
-static void note_would(struct exchange *ex, const char *would, const char *why) {
-    snprintf(ex->would, sizeof(ex->would), "%s", would);
-    snprintf(ex->would_rule, sizeof(ex->would_rule), "%s", why);
-}
-
 /// What a monitored rule, or enforcement, would have done.
 static void note_verdict(struct exchange *ex, const struct verdict *v) {
     const struct decision *d = &v->decision;
     if (v->rule != NULL)
         snprintf(ex->rule, sizeof(ex->rule), "%s", v->rule);
     if (v->would_deny)
-        note_would(ex, "deny", v->rule != NULL ? v->rule : "rules: nothing allows it");
+        exchange_would(ex, "deny", v->rule != NULL ? v->rule : "rules: nothing allows it");
     else if (d->would != DECISION_NO_RULE)
-        note_would(ex, d->would_allow ? "allow" : "deny", policy_rule_name(ex->config->policy, d->would));
+        exchange_would(ex, d->would_allow ? "allow" : "deny", policy_rule_name(ex->config->policy, d->would));
 }
 
 /// Say no to what the verdict denies.
@@ -113,7 +108,7 @@ static bool refused_document(struct exchange *ex, const struct manifest *m) {
     if (m->verdict == DOCUMENT_URLS && ex->config->monitor) {
         char key[sizeof(m->urls_host) + 32];
         snprintf(key, sizeof(key), "external_urls: %s", m->urls_host);
-        note_would(ex, "deny", key);
+        exchange_would(ex, "deny", key);
         return false;
     }
     answer_deny(ex, answer_reason(m->verdict), m->err.text);

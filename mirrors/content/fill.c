@@ -25,6 +25,7 @@ struct fill {
     char digest[DIGEST_TEXT_MAX + 1];
     struct range asked;
     bool head_only;
+    bool urls_pass;    ///< Refused as a manifest for its `urls`, which monitor mode lets pass.
     uint64_t expected; ///< Size by the manifest, UINT64_MAX unknown.
 
     // The writer's alone.
@@ -139,7 +140,8 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
     struct fill_answer a = {.fetch = so_far};
     char text[ERR_TEXT_MAX];
     if (!read_head(f, h, &a)) {
-        refuse(f, so_far, FETCH_BROKEN, "the registry answered a range request with another range");
+        snprintf(text, sizeof(text), "%s answered a range request with another range", so_far->where);
+        refuse(f, so_far, FETCH_BROKEN, text);
         return TRANSFER_STOP;
     }
     if (wrongly_empty(f, &a)) {
@@ -160,6 +162,7 @@ static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, cons
     }
     prepare(f, &a);
     a.verified = f->hasher != NULL;
+    a.refused = f->urls_pass ? DOCUMENT_URLS : DOCUMENT_OK;
     tell(f, &a);
     return TRANSFER_CONTINUE;
 }
@@ -320,8 +323,10 @@ void fill_close(struct fill *f) {
 /// Monitor mode lets `urls` pass, as in manifests.
 static bool refused_before(struct fill *f, const struct content_place *place) {
     struct refusal refusal;
-    if (!content_refused(f->content, place, f->digest, &refusal) ||
-        (place->monitor && refusal.verdict == DOCUMENT_URLS))
+    if (!content_refused(f->content, place, f->digest, &refusal))
+        return false;
+    f->urls_pass = place->monitor && refusal.verdict == DOCUMENT_URLS;
+    if (f->urls_pass)
         return false;
     struct fetch_result nothing = {.outcome = FETCH_CANCELLED};
     struct fill_answer a = {.fetch = &nothing, .refused = refusal.verdict, .err = refusal.err};

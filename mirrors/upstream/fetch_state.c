@@ -479,6 +479,9 @@ static void ended_early(struct fetch *f, enum transfer_end end, const char *why)
         snprintf(r->host, sizeof(r->host), "%s", host);
         err_set(&r->err, "%s", why);
         next_endpoint(f, FETCH_ADDRESS);
+    } else if (end == TRANSFER_SILENT) {
+        err_set(&r->err, "%s did not answer in time: %s", r->where, why);
+        next_endpoint(f, FETCH_TIMEOUT);
     } else if (end == TRANSFER_CONNECT) {
         err_set(&r->err, "%s could not be reached: %s", r->where, why);
         next_endpoint(f, FETCH_UNREACHABLE);

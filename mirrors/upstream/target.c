@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { PORT_HTTPS = 443, PORT_HTTP = 80 };
 
@@ -220,12 +221,18 @@ static enum target_verdict malformed(enum target_kind kind, const struct origin 
     return TARGET_MALFORMED;
 }
 
+/// A Location may be relative; a realm is a URL.
+static bool names_scheme(const char *location) {
+    return strncasecmp(location, "https:", 6) == 0 || strncasecmp(location, "http:", 5) == 0;
+}
+
 enum target_verdict target_judge(const struct registry *r, const struct endpoint *e, enum target_kind kind,
                                  const char *from_url, const char *location, struct target *out, struct err *err) {
     struct origin from = {0}, to = {0};
     memset(out, 0, sizeof *out);
     CURLU *url = curl_url();
-    bool parsed = url && resolve(url, from_url, location, &from, &to);
+    bool usable = kind == TARGET_REDIRECT || names_scheme(location);
+    bool parsed = url && usable && resolve(url, from_url, location, &from, &to);
     out->at = to.at;
     out->plain = to.plain;
     if (parsed)

@@ -107,6 +107,8 @@ static void on_done(void *ctx, enum transfer_end end, const char *why) {
         judge_answer(q);
     else if (end == TRANSFER_ADDRESS)
         fail(q, FETCH_ADDRESS, "may not be contacted", why);
+    else if (end == TRANSFER_SILENT)
+        fail(q, FETCH_TIMEOUT, "did not answer in time", "");
     else if (end == TRANSFER_CONNECT)
         fail(q, FETCH_UNREACHABLE, "could not be reached", why);
     else

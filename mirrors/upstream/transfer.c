@@ -361,7 +361,9 @@ static enum transfer_end classify(const struct transfer *t, CURLcode code) {
         return TRANSFER_ADDRESS;
     curl_off_t pretransfer = 0;
     curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-    return pretransfer == 0 ? TRANSFER_CONNECT : TRANSFER_BROKEN;
+    if (pretransfer != 0)
+        return TRANSFER_BROKEN;
+    return code == CURLE_OPERATION_TIMEDOUT ? TRANSFER_SILENT : TRANSFER_CONNECT;
 }
 
 /// Nothing was asked yet on the connection that turned out unusable: ask on a new one.

@@ -46,6 +46,7 @@ enum transfer_flow { TRANSFER_CONTINUE, TRANSFER_PAUSE, TRANSFER_STOP };
 enum transfer_end {
     TRANSFER_COMPLETE, ///< The answer ended as its framing said (or, without framing, with the connection).
     TRANSFER_CONNECT,  ///< Name, connection or TLS failed: nothing was asked.
+    TRANSFER_SILENT,   ///< The same, by saying nothing until the connect's time was over.
     TRANSFER_ADDRESS,  ///< Every address of the host is refused by the address rules.
     TRANSFER_BROKEN,   ///< Anything that went wrong after that: cut short, bad framing, over a bound, stalled.
     TRANSFER_STOPPED   ///< A callback said so.
