@@ -16,3 +16,6 @@ int command_version(int argc, char **argv);
 
 /// A sentence on standard error and EXIT_UNUSABLE, for options that a command does not know.
 int command_usage(const char *command);
+
+/// For a command whose only options are --config FILE and --help: read them and `run` it with FILE (NULL: not given).
+int command_with_config(int argc, char **argv, const char *help, int (*run)(const char *config));

@@ -4,6 +4,7 @@
 
 #include "gateway/commands/commands.h"
 
+#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,22 @@ static const struct command commands[] = {
 int command_usage(const char *command) {
     fprintf(stderr, "`pullgate %s --help` says how it is used.\n", command);
     return EXIT_UNUSABLE;
+}
+
+int command_with_config(int argc, char **argv, const char *help_text, int (*run)(const char *config)) {
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
+    const char *config = NULL;
+    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        if (option == 'h') {
+            fputs(help_text, stdout);
+            return EXIT_SUCCESS;
+        }
+        if (option != 'c')
+            return command_usage(argv[0]);
+        config = optarg;
+    }
+    return optind == argc ? run(config) : command_usage(argv[0]);
 }
 
 static bool is_help(const char *word) {

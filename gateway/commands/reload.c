@@ -7,7 +7,6 @@
 #include "gateway/config/config.h"
 #include "gateway/front/control.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,17 +63,5 @@ static int reload(const char *config_path) {
 }
 
 int command_reload(int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *path = NULL;
-    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return EXIT_SUCCESS;
-        }
-        if (option != 'c')
-            return command_usage("reload");
-        path = optarg;
-    }
-    return optind == argc ? reload(path) : command_usage("reload");
+    return command_with_config(argc, argv, help, reload);
 }

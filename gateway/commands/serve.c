@@ -6,7 +6,6 @@
 
 #include "gateway/front/server.h"
 
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,17 +129,5 @@ static int serve(const char *path) {
 }
 
 int command_serve(int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
-    const char *path = NULL;
-    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
-        if (option == 'h') {
-            fputs(help, stdout);
-            return EXIT_SUCCESS;
-        }
-        if (option != 'c')
-            return command_usage("serve");
-        path = optarg;
-    }
-    return optind == argc ? serve(path) : command_usage("serve");
+    return command_with_config(argc, argv, help, serve);
 }
