@@ -15,11 +15,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 enum {
     TCP_STATE_ESTABLISHED = 1, // As the kernel numbers them; its header for programs does not say.
-    TICK_MS = 1000,
+    TICK_S = 1,
     ACCEPTS_PER_TURN = 16,
     RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
     HANDSHAKE_TIMEOUT_MS = 10 * 1000,
@@ -52,8 +53,8 @@ struct loop {
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
     h2o_multithread_receiver_t receiver;
-    h2o_timeout_t tick;
-    h2o_timeout_entry_t tick_entry;
+    h2o_socket_t *tick; ///< A timerfd.
+    bool ticks;
     struct connection *connections;
     struct watched *watched;
     struct retired *retired;
@@ -325,10 +326,21 @@ static void check_connections(struct loop *l) {
         pause_listeners(l, false);
 }
 
-static void on_tick(h2o_timeout_entry_t *entry) {
-    struct loop *l = H2O_STRUCT_FROM_MEMBER(struct loop, tick_entry, entry);
-    check_connections(l);
-    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
+static void on_tick(h2o_socket_t *sock, const char *err) {
+    h2o_buffer_consume(&sock->input, sock->input->size); // How often it was due does not matter.
+    check_connections(sock->data);
+}
+
+/// libh2o's own timers follow the wall clock, and would stand still after a step back; the kernel's need not.
+static bool start_tick(struct loop *l) {
+    struct itimerspec every = {.it_interval = {.tv_sec = TICK_S}, .it_value = {.tv_sec = TICK_S}};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0 || timerfd_settime(fd, 0, &every, NULL) != 0)
+        return false;
+    l->tick = h2o_evloop_socket_create(l->ctx.loop, fd, 0);
+    l->tick->data = l;
+    h2o_socket_read_start(l->tick, on_tick);
+    return true;
 }
 
 // --- the end ---
@@ -369,9 +381,7 @@ static void run_until_empty(struct loop *l, int64_t until_ms) {
 static void begin(struct loop *l) {
     h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
     h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);
-    h2o_timeout_init(l->ctx.loop, &l->tick, TICK_MS);
-    l->tick_entry.cb = on_tick;
-    h2o_timeout_link(l->ctx.loop, &l->tick, &l->tick_entry);
+    l->ticks = start_tick(l);
 }
 
 /// In that thread too: what is given back goes to its list.
@@ -380,8 +390,8 @@ static void dispose(struct loop *l) {
         h2o_evloop_run(l->ctx.loop, 0);
     free_retired(l, INT64_MAX);
     linger_tick(&l->lingering, true);
-    h2o_timeout_unlink(&l->tick_entry);
-    h2o_timeout_dispose(l->ctx.loop, &l->tick);
+    if (l->ticks)
+        h2o_socket_close(l->tick);
     h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);
     h2o_evloop_t *evloop = l->ctx.loop;
     h2o_context_dispose(&l->ctx);
@@ -437,7 +447,13 @@ struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, s
     sem_init(&l->unneeded, 0, 0);
     if (pthread_create(&l->thread, NULL, run, l) == 0) {
         sem_wait(&l->ready);
-        return l;
+        if (l->ticks)
+            return l;
+        loop_stop(l, 0);
+        loop_wait(l);
+        loop_free(l);
+        err_set(err, "cannot start a front loop: no timer is to be had");
+        return NULL;
     }
     err_set(err, "cannot start a front loop");
     free(l);
