@@ -178,7 +178,7 @@ static void on_answered(void *ctx, const struct fill_answer *answer) {
 
 static void run_readable(struct loop_message *super) {
     struct exchange *ex = H2O_STRUCT_FROM_MEMBER(struct exchange, readable, super);
-    if (ex->req != NULL && ex->fill != NULL)
+    if (ex->req != NULL && ex->fill != NULL && !ex->writing) // Writing now: exchange_abandon() has sent the end.
         pump(ex);
     exchange_unref(ex);
 }
