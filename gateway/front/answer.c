@@ -65,11 +65,28 @@ static void digest_headers(struct exchange *ex, const char *digest) {
     answer_header(ex, "ETag", etag);
 }
 
-static void whole_proceed(h2o_generator_t *self, h2o_req_t *req) {
+/// Hand over the next piece: over TLS libh2o copies what it is given, so a client that does not read costs a piece and
+/// not the whole.
+static void send_piece(h2o_generator_t *self, h2o_req_t *req) {
+    struct exchange *ex = H2O_STRUCT_FROM_MEMBER(struct exchange, whole, self);
+    size_t len = ex->body_left < GATEWAY_SEND_MAX ? ex->body_left : GATEWAY_SEND_MAX;
+    h2o_iovec_t piece = h2o_iovec_init(ex->body_next, len);
+    ex->body_next += len;
+    ex->body_left -= len;
+    h2o_send(req, &piece, 1, ex->body_left > 0 ? H2O_SEND_STATE_IN_PROGRESS : H2O_SEND_STATE_FINAL);
+}
+
+/// The body stays until libh2o disposes of the request.
+static void keep_body(struct exchange *ex, const struct answer *a) {
+    if (a->manifest != NULL)
+        ex->manifest = manifest_ref(a->manifest);
+    else
+        ex->body = mem_strndup(a->body, a->len);
+    ex->body_next = a->manifest != NULL ? a->body : ex->body;
+    ex->body_left = a->len;
 }
 
 void answer_send(struct exchange *ex, const struct answer *a) {
-    static h2o_generator_t generator = {whole_proceed, NULL};
     h2o_req_t *req = ex->req;
     if (req == NULL || ex->started)
         return;
@@ -87,13 +104,14 @@ void answer_send(struct exchange *ex, const struct answer *a) {
     optional_header(ex, "Link", a->link);
     optional_header(ex, "OCI-Filters-Applied", a->filters_applied);
     bool head = h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
-    h2o_start_response(req, &generator);
+    ex->whole = (h2o_generator_t){send_piece, NULL};
+    h2o_start_response(req, &ex->whole);
     if (head || a->len == 0 || a->status == 304) {
         h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
         return;
     }
-    h2o_iovec_t body = h2o_strdup(&req->pool, a->body, a->len);
-    h2o_send(req, &body, 1, H2O_SEND_STATE_FINAL);
+    keep_body(ex, a);
+    send_piece(&ex->whole, req);
 }
 
 void answer_error(struct exchange *ex, int status, const char *code, const char *message) {

@@ -10,9 +10,10 @@
 
 struct answer {
     int status;
-    const char *content_type; ///< NULL: none.
-    const char *digest;       ///< Docker-Content-Digest and ETag; NULL: none.
-    const char *body;         ///< Copied; left out for HEAD.
+    const char *content_type;  ///< NULL: none.
+    const char *digest;        ///< Docker-Content-Digest and ETag; NULL: none.
+    const char *body;          ///< Left out for HEAD.
+    struct manifest *manifest; ///< Whose the body is, and keeps it; NULL: it is copied.
     size_t len;
     size_t content_length; ///< What Content-Length says; SIZE_MAX: `len`.
     const char *content_range, *location, *allow, *retry_after, *link, *filters_applied; ///< NULL: none.

@@ -218,6 +218,10 @@ static void on_dispose(void *p) {
     if (ex->fill != NULL)
         fill_close(ex->fill);
     ex->fill = NULL;
+    manifest_unref(ex->manifest);
+    ex->manifest = NULL;
+    free(ex->body);
+    ex->body = NULL;
     exchange_unref(ex);
 }
 

@@ -31,6 +31,13 @@ struct exchange {
     size_t children_failed;          ///< For want of an answer; passed over in this request.
     char child[DIGEST_TEXT_MAX + 1]; ///< The one being read.
 
+    // What is sent as a whole (answer.c).
+    h2o_generator_t whole;
+    struct manifest *manifest; ///< A reference, or NULL.
+    char *body;                ///< Or memory of its own.
+    const char *body_next;
+    size_t body_left;
+
     // What streams (blob.c).
     h2o_generator_t generator;
     struct fill *fill;

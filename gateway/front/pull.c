@@ -95,6 +95,7 @@ static void send_manifest(struct exchange *ex, struct manifest *m) {
                        .content_type = m->media_type,
                        .digest = m->digest,
                        .body = m->body,
+                       .manifest = m,
                        .len = m->len,
                        .content_length = SIZE_MAX};
     ex->verified = 1;
@@ -131,6 +132,13 @@ static void got_manifest(struct exchange *ex, struct manifest *m, const struct f
         q.digest = m->digest; // Now that it is known, a rule that denies it wins.
         decide(ex, &q, &v);
         if (denied(ex, &v, &q))
+            return;
+    }
+    if (m->sha256[0] != '\0') {
+        q.tag = NULL;
+        q.digest = m->sha256;
+        decide(ex, &q, &v);
+        if (v.decision.by_digest && denied(ex, &v, &q))
             return;
     }
     send_manifest(ex, m);

@@ -47,8 +47,10 @@ void content_forget(struct content *c) {
     pthread_mutex_lock(&c->lock);
     lru_free(c->judged);
     lru_free(c->refused);
+    lru_free(c->sizes);
     c->judged = judged_new();
     c->refused = lru_new(CONTENT_REFUSED_MAX, 0, free);
+    c->sizes = lru_new(CONTENT_SIZES_MAX, 0, free);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -72,8 +74,10 @@ static char *verdict_key(const struct content_place *place, const char *digest) 
     return mem_printf("%p\n%s\n%s\n%s", place->owner.object, place->name, place->repository, digest);
 }
 
-static char *refusal_key(const struct content_place *place, const char *digest) {
-    return mem_printf("%p\n%s\n%s", place->owner.object, place->name, digest);
+/// What is refused for its `urls` or as schema 1 is so in the whole registry. Anything else may be good content in
+/// another repository: `{}` is no manifest, and the empty configuration of many an artifact.
+static char *refusal_key(const struct content_place *place, bool everywhere, const char *digest) {
+    return mem_printf("%p\n%s\n%s\n%s", place->owner.object, place->name, everywhere ? "" : place->repository, digest);
 }
 
 static char *key_of(const struct content_place *place, const char *digest) {
@@ -83,15 +87,20 @@ static char *key_of(const struct content_place *place, const char *digest) {
 static void remember_sizes(struct content *c, const struct content_place *place, const struct manifest *m) {
     for (size_t i = 0; i < m->document.count; i++) {
         char *key = key_of(place, m->document.descriptors[i].digest);
+        const uint64_t *known = lru_peek(c->sizes, key, strlen(key));
         uint64_t *size = mem_alloc(sizeof(*size));
-        *size = m->document.descriptors[i].size;
+        // Manifests that disagree: one is wrong, and must not keep the blob from those who have the right one.
+        bool disagree = known != NULL && *known != m->document.descriptors[i].size;
+        *size = disagree ? UINT64_MAX : m->document.descriptors[i].size;
         lru_put(c->sizes, key, strlen(key), size, 0);
         free(key);
     }
 }
 
-static void remember_refusal(struct content *c, const struct content_place *place, const struct manifest *m) {
-    char *key = refusal_key(place, m->digest);
+static void remember_refusal(struct content *c, const struct content_place *place, const struct manifest *m,
+                             const char *digest) {
+    bool everywhere = m->verdict == DOCUMENT_URLS || m->verdict == DOCUMENT_SCHEMA1;
+    char *key = refusal_key(place, everywhere, digest);
     struct refusal *r = mem_zalloc(1, sizeof(*r));
     r->verdict = m->verdict;
     r->err = m->err;
@@ -111,7 +120,9 @@ void content_remember(struct content *c, const struct content_place *place, stru
     if (m->verdict == DOCUMENT_OK)
         remember_sizes(c, place, m);
     else
-        remember_refusal(c, place, m);
+        remember_refusal(c, place, m, m->digest);
+    if (m->verdict != DOCUMENT_OK && m->sha256[0] != '\0')
+        remember_refusal(c, place, m, m->sha256);
     pthread_mutex_unlock(&c->lock);
     free(key);
 }
@@ -127,15 +138,20 @@ struct manifest *content_recall(struct content *c, const struct content_place *p
     return m;
 }
 
-bool content_refused(struct content *c, const struct content_place *place, const char *digest, struct refusal *out) {
-    char *key = refusal_key(place, digest);
-    pthread_mutex_lock(&c->lock);
+static bool refused_locked(struct content *c, char *key, struct refusal *out) {
     const struct refusal *r = lru_get(c->refused, key, strlen(key));
     if (r != NULL)
         *out = *r;
-    pthread_mutex_unlock(&c->lock);
     free(key);
     return r != NULL;
+}
+
+bool content_refused(struct content *c, const struct content_place *place, const char *digest, struct refusal *out) {
+    pthread_mutex_lock(&c->lock);
+    bool refused = refused_locked(c, refusal_key(place, true, digest), out) ||
+                   refused_locked(c, refusal_key(place, false, digest), out);
+    pthread_mutex_unlock(&c->lock);
+    return refused;
 }
 
 uint64_t content_size(struct content *c, const struct content_place *place, const char *digest) {

@@ -52,6 +52,7 @@ void content_forget(struct content *c);
 struct manifest {
     atomic_int refs;
     char digest[DIGEST_TEXT_MAX + 1];
+    char sha256[DIGEST_TEXT_MAX + 1]; ///< Its other name where it was asked for by another algorithm, else "".
     char media_type[MEDIA_TYPE_MAX + 1];
     enum document_verdict verdict;
     struct err err;           ///< Unless DOCUMENT_OK: what is wrong with it.

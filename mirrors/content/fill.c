@@ -84,7 +84,7 @@ static void refuse(struct fill *f, const struct fetch_result *so_far, enum fetch
 static bool range_fits(const struct fill *f, const struct fill_answer *a) {
     if (f->asked.kind == RANGE_BYTES)
         return a->first == f->asked.first && a->last <= f->asked.last;
-    return f->asked.kind == RANGE_SUFFIX && a->last - a->first < f->asked.suffix;
+    return f->asked.kind == RANGE_SUFFIX && a->last - a->first < f->asked.suffix && a->last + 1 == a->total;
 }
 
 static bool read_partial(struct fill *f, const struct transfer_head *h, struct fill_answer *a) {

@@ -22,7 +22,7 @@ struct fill_answer {
     bool ok;
     const struct fetch_result *fetch; ///< Why not; or the way by which it comes.
     enum document_verdict refused;    ///< Not DOCUMENT_OK: this digest was refused as a manifest; `err` says why. With
-                                   ///< `ok`: monitor mode lets it pass.
+                                      ///< `ok`: monitor mode lets it pass.
     struct err err;
     bool partial; ///< 206: `first`..`last`.
     uint64_t first, last;

@@ -48,6 +48,8 @@ static struct manifest *judge(struct job *j, const struct whole *w) {
     atomic_init(&m->refs, 1);
     atomic_init(&m->confirmed_ms, 0);
     digest_of(known ? algorithm : DIGEST_SHA256, data, w->body.len, m->digest);
+    if (known && algorithm != DIGEST_SHA256) // Rules and refusals by the usual name hold for it too.
+        digest_of(DIGEST_SHA256, data, w->body.len, m->sha256);
     if (known && strcmp(m->digest, expected) != 0) {
         m->verdict = DOCUMENT_DIGEST;
         err_set(&m->err, "%s sent content whose digest is %s, not %s", w->result->where, m->digest, expected);

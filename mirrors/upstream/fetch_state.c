@@ -267,6 +267,9 @@ static void finish_error(struct fetch *f) {
     struct fetch_result *r = &f->result;
     token_error_message(f->error_body.data != NULL ? f->error_body.data : "", f->error_body.len, r->message,
                         sizeof(r->message), r->code);
+    const char *secret = f->authorization != NULL ? strchr(f->authorization, ' ') : NULL;
+    if (secret != NULL && strstr(r->message, secret + 1) != NULL)
+        r->message[0] = '\0';
     if (encoded(&f->head) && (status == 200 || status == 206))
         fail(f, FETCH_ENCODED, "%s sent its answer with Content-Encoding, although identity was asked for", name);
     else if (status == 404 || status == 410)

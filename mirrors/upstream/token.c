@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ERROR_CODE_MAX = 64 };
+enum { ERROR_CODE_MAX = 64, SECRET_MIN = 6 };
 
 static bool append_query(CURLU *u, const char *name, const char *value) {
     if (value[0] == '\0')
@@ -114,6 +114,26 @@ static void copy_printable(char *out, size_t size, const char *text) {
     out[n] = '\0';
 }
 
+/// A word, or something that only machines write?
+static bool looks_secret(const char *p, size_t len) {
+    bool odd = false;
+    for (size_t i = 1; i < len && !odd; i++)
+        odd = !((p[i] >= 'a' && p[i] <= 'z') || p[i] == '-' || p[i] == '.');
+    return odd && len >= SECRET_MIN;
+}
+
+/// Some servers say in an error what they were sent.
+static void redact(char *text, const char *scheme) {
+    static const char token[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=._~-";
+    for (char *p = text; (p = strcasestr(p, scheme)) != NULL;) {
+        p += strlen(scheme);
+        size_t len = strspn(p, token);
+        if (looks_secret(p, len))
+            memset(p, '*', len);
+        p += len;
+    }
+}
+
 static void copy_code(char *out, const char *code) {
     size_t len = strlen(code);
     if (len <= ERROR_CODE_MAX && strspn(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == len)
@@ -133,6 +153,8 @@ void token_error_message(const char *body, size_t len, char *out, size_t size, c
     const char *word = json_get_string(first, "code");
     if (text != NULL)
         copy_printable(out, size, text);
+    redact(out, "basic ");
+    redact(out, "bearer ");
     if (word != NULL && code != NULL)
         copy_code(code, word);
     json_free(root);

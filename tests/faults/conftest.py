@@ -70,8 +70,10 @@ def own_gateway(bed):
     """A maker of further gateways, for limits of their own or to be stopped by the test."""
     made = []
 
-    def make(listeners=(), inherited=None, ready=None, mode="enforce", **limits):
+    def make(listeners=(), inherited=None, ready=None, mode="enforce", rules=None, **limits):
         settings = {**configuration(bed, **limits), "mode": mode}
+        if rules is not None:
+            settings["rules"] = rules
         made.append(Gateway(bed.directory / f"own-{next(_numbers)}", settings, listeners, inherited, ready))
         return made[-1]
 

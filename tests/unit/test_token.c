@@ -143,6 +143,11 @@ Test(token, error_message) {
         {"{\"errors\":[{\"message\":\"a\\u0000b\"}]}", "", "", "a NUL"},
         {"<html>no</html>", "", "", "no JSON"},
         {"", "", "", "nothing"},
+        {"{\"message\":\"got Basic dTpTRUNSRVRQVw==, no\"}", "got Basic ****************, no", "",
+         "what it was sent is not passed on"},
+        {"{\"message\":\"bearer eyJhbGciOi.JIUzI1-NiJ9_x is old\"}", "bearer ************************ is old", "",
+         "a token neither"},
+        {"{\"message\":\"Basic authentication is required\"}", "Basic authentication is required", "", "words stay"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         char message[201], code[65];
