@@ -19,9 +19,16 @@ h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
     return at < 0 ? (h2o_iovec_t){NULL, 0} : req->headers.entries[at].value;
 }
 
+struct exchange_links exchange_links(const struct gateway *g) {
+    return (struct exchange_links){.links = content_links(g->content), .steps_left = LINKS_REQUEST_STEPS_MAX};
+}
+
 bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
-                    bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag) {
-    return links_reach(links, registry, repository, digest, tag_allowed, tag_ctx, tag);
+                    const struct links_asker *asker, char *tag) {
+    struct exchange_links *l = links;
+    struct links_asker bounded = *asker;
+    bounded.steps = &l->steps_left;
+    return links_reach(l->links, registry, repository, digest, &bounded, tag);
 }
 
 struct exchange *exchange_ref(struct exchange *ex) {
@@ -33,6 +40,7 @@ void exchange_unref(struct exchange *ex) {
     if (atomic_fetch_sub(&ex->refs, 1) != 1)
         return;
     config_unref(ex->config);
+    free(ex->children);
     free(ex);
 }
 
@@ -246,6 +254,7 @@ struct exchange *exchange_new(h2o_req_t *req) {
     atomic_init(&ex->refs, 1);
     ex->loop = c->loop;
     ex->gateway = loop_gateway(c->loop);
+    ex->links = exchange_links(ex->gateway);
     ex->config = gateway_config(ex->gateway);
     ex->listener = listener_of(ex->config, c->listener);
     ex->req = req;

@@ -11,6 +11,12 @@
 
 enum { EXCHANGE_ID_HEX = 16 };
 
+/// The links, and what one request may still spend on asking them.
+struct exchange_links {
+    struct links *links;
+    size_t steps_left;
+};
+
 struct exchange {
     atomic_int refs;
     struct loop *loop;
@@ -26,10 +32,10 @@ struct exchange {
     const struct registry *registry; ///< NULL: not listed.
     bool routed;                     ///< `route` is filled.
     bool started;                    ///< The answer's head was handed to libh2o.
+    struct exchange_links links;     ///< For the loop; a listing on its fetch thread has its own.
     bool relinked;                   ///< There are no more unread children to read.
-    int children_read;
-    size_t children_failed;          ///< For want of an answer; passed over in this request.
-    char child[DIGEST_TEXT_MAX + 1]; ///< The one being read.
+    struct links_unread *children;   ///< All that this request reads, each once; NULL: none yet.
+    size_t children_read;            ///< How many of them; the last is the one being read.
 
     // What is sent as a whole (answer.c).
     h2o_generator_t whole;
@@ -90,9 +96,12 @@ void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);
 /// The log line of a request that libh2o refused by itself.
 void exchange_log_early(h2o_req_t *req, const char *message);
 
-/// The policy's way to the links (policy_links_fn).
+/// Links with the steps of a whole request.
+struct exchange_links exchange_links(const struct gateway *g);
+
+/// The policy's way to the links (policy_links_fn); `links` is a struct exchange_links.
 bool exchange_reach(void *links, const char *registry, const char *repository, const char *digest,
-                    bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag);
+                    const struct links_asker *asker, char *tag);
 
 /// A request header's value (not NUL-terminated), or {NULL, 0}. `name` in lower case.
 h2o_iovec_t request_header(const h2o_req_t *req, const char *name);

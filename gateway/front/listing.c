@@ -28,21 +28,28 @@ struct listing_message {
 
 // --- reading, on the fetch thread ---
 
+struct showing {
+    const struct exchange *exchange;
+    struct exchange_links links; ///< The exchange's own belong to its loop.
+};
+
 static bool tag_shown(void *ctx, const char *tag) {
-    const struct exchange *ex = ctx;
+    struct showing *s = ctx;
+    const struct exchange *ex = s->exchange;
     struct question q = {.registry = ex->route.registry,
                          .repository = ex->route.repository,
                          .tag = tag,
                          .action = ACTION_PULL,
                          .now = ex->now};
     struct decision d;
-    policy_decide(ex->config->policy, &q, exchange_reach, content_links(ex->gateway->content), &d);
+    policy_decide(ex->config->policy, &q, exchange_reach, &s->links, &d);
     return d.allow || ex->config->monitor;
 }
 
 static void read_tags(struct listing_message *m, const struct listing_answer *l) {
+    struct showing showing = {.exchange = m->exchange, .links = exchange_links(m->exchange->gateway)};
     m->content_type = mem_strdup("application/json");
-    if (!listing_tags(l->body, l->len, m->exchange->route.asked, tag_shown, m->exchange, &m->body, &m->err))
+    if (!listing_tags(l->body, l->len, m->exchange->route.asked, tag_shown, &showing, &m->body, &m->err))
         err_prefix(&m->err, "%s: ", l->fetch->where);
 }
 

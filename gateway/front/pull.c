@@ -18,8 +18,8 @@
 
 // --- the question and its decision ---
 
-static void decide(const struct exchange *ex, const struct question *q, struct verdict *v) {
-    config_verdict(ex->config, q, exchange_reach, content_links(ex->gateway->content), v);
+static void decide(struct exchange *ex, const struct question *q, struct verdict *v) {
+    config_verdict(ex->config, q, exchange_reach, &ex->links, v);
 }
 
 /// What a monitored rule, or enforcement, would have done.
@@ -147,29 +147,56 @@ static void got_manifest(struct exchange *ex, struct manifest *m, const struct f
 // --- a digest without a link: read what the indexes of allowed tags name, then ask again ---
 
 /// Tags that this asker may pull now; see links_unread().
-static bool tag_allowed(void *ctx, const char *tag) {
-    const struct exchange *ex = ctx;
+static bool tag_allowed(void *ctx, const char *tag, const char *led_to) {
+    struct exchange *ex = ctx;
     struct question q = exchange_question(ex);
     struct decision d;
     q.tag = tag;
-    q.digest = NULL;
-    policy_decide(ex->config->policy, &q, exchange_reach, content_links(ex->gateway->content), &d);
+    q.digest = led_to;
+    policy_decide(ex->config->policy, &q, exchange_reach, &ex->links, &d);
     return d.allow;
 }
 
 static void permit(struct exchange *ex);
 
-static void relink(struct exchange *ex) {
+static bool is_child(const struct links_unread *children, const char *digest) {
+    for (size_t i = 0; i < children->count; i++)
+        if (strcmp(children->digest[i], digest) == 0)
+            return true;
+    return false;
+}
+
+/// Those that this request has not tried yet; one that could not be read is not tried twice.
+static void add_children(struct links_unread *children, const struct links_unread *unread) {
+    for (size_t i = 0; i < unread->count && children->count < LINKS_UNREAD_MAX; i++)
+        if (!is_child(children, unread->digest[i]))
+            memcpy(children->digest[children->count++], unread->digest[i], sizeof(unread->digest[i]));
+}
+
+static void find_children(struct exchange *ex) {
+    const char **denied;
+    struct question q = exchange_question(ex);
+    struct links_asker asker = {.tag_allowed = tag_allowed, .ctx = ex, .steps = &ex->links.steps_left};
+    asker.denied_count = policy_denied_digests(ex->config->policy, &q, &denied);
+    asker.denied = denied;
     struct links_unread *unread = mem_zalloc(1, sizeof(*unread));
-    struct links *links = content_links(ex->gateway->content);
-    links_unread(links, ex->route.registry, ex->route.repository, tag_allowed, ex, unread);
-    if (unread->count > ex->children_failed && ex->children_read < LINKS_UNREAD_MAX) {
-        ex->children_read++;
-        memcpy(ex->child, unread->digest[ex->children_failed], sizeof(ex->child));
-    } else {
-        ex->relinked = true;
-    }
+    links_unread(ex->links.links, ex->route.registry, ex->route.repository, &asker, unread);
+    if (ex->children == NULL)
+        ex->children = mem_zalloc(1, sizeof(*ex->children));
+    add_children(ex->children, unread);
     free(unread);
+    free(denied);
+}
+
+/// The next child to read, or NULL. The links are asked again only when all that they named were read: an index among
+/// them may have named more.
+static const char *next_child(struct exchange *ex) {
+    if (ex->children == NULL || (ex->children_read == ex->children->count && ex->children_read < LINKS_UNREAD_MAX))
+        find_children(ex);
+    if (ex->children_read < ex->children->count)
+        return ex->children->digest[ex->children_read++];
+    ex->relinked = true;
+    return NULL;
 }
 
 /// Will the registry say the same next time?
@@ -178,10 +205,9 @@ static bool lasting(const struct fetch_result *fetch) {
 }
 
 static void got_child(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch) {
-    if (m == NULL && !lasting(fetch))
-        ex->children_failed++;
-    else if (m == NULL || m->verdict != DOCUMENT_OK)
-        links_skip(content_links(ex->gateway->content), ex->route.registry, ex->route.repository, ex->child);
+    if (m == NULL ? lasting(fetch) : m->verdict != DOCUMENT_OK)
+        links_skip(ex->links.links, ex->route.registry, ex->route.repository,
+                   ex->children->digest[ex->children_read - 1]);
     permit(ex);
 }
 
@@ -217,9 +243,9 @@ static void permit(struct exchange *ex) {
     struct verdict v;
     decide(ex, &q, &v);
     if (v.reason == REASON_NO_LINK && !ex->relinked && !out_of_time(ex)) {
-        relink(ex);
-        if (!ex->relinked) {
-            read_manifest(ex, NULL, ex->child, got_child);
+        const char *child = next_child(ex);
+        if (child != NULL) {
+            read_manifest(ex, NULL, child, got_child);
             return;
         }
     }

@@ -12,6 +12,7 @@
 #include "gateway/policy/index.h"
 #include "gateway/policy/rules.h"
 #include "mirrors/base/mem.h"
+#include "mirrors/content/links.h"
 #include "mirrors/oci/digest.h"
 #include "mirrors/oci/name.h"
 
@@ -101,6 +102,13 @@ static void speaking_deinit(struct speaking *s) {
 
 // --- one question ---
 
+// Digests that are denied by digest; found once per decision, when the links are first asked.
+struct denied {
+    const char **digests;
+    size_t count;
+    bool known;
+};
+
 struct asking {
     const struct policy *policy;
     const struct question *q;
@@ -109,6 +117,7 @@ struct asking {
     void *links_ctx;
     unsigned depth;
     unsigned *links_left; // Over the whole decision, whatever the depth.
+    struct denied *denied;
 };
 
 static int rule_number(const struct asking *a, const struct rule *r) {
@@ -174,8 +183,55 @@ static void walk_digest(const struct asking *a, const char *digest, struct decis
     }
 }
 
+// --- which digests are denied by digest ---
+
+static int by_digest_then_order(const void *a, const void *b) {
+    const struct speaker *x = *(const struct speaker *const *)a, *y = *(const struct speaker *const *)b;
+    int c = strcmp(x->pattern->digest, y->pattern->digest);
+    return c != 0 ? c : (x > y) - (x < y);
+}
+
+static bool speaks_of_digest(const struct speaker *s) {
+    return s->pattern->digest != NULL && !s->rule->monitor;
+}
+
+// How many patterns speak of digests, or 0 where none of them denies: then there is nothing to sort.
+static size_t digest_speakers(const struct speaking *s) {
+    size_t count = 0;
+    bool denies = false;
+    for (size_t i = 0; i < s->count; i++) {
+        if (!speaks_of_digest(&s->all[i]))
+            continue;
+        count++;
+        denies = denies || !s->all[i].rule->allow;
+    }
+    return denies ? count : 0;
+}
+
+// Of those that speak of a digest the first decides. What allows every reference ends the list of the speaking, so
+// nothing else can come before a denial.
+static void find_denied(const struct speaking *s, struct denied *out) {
+    out->known = true;
+    size_t count = digest_speakers(s), at = 0;
+    if (count == 0)
+        return;
+    const struct speaker **of = mem_zalloc(count, sizeof(*of));
+    for (size_t i = 0; i < s->count; i++)
+        if (speaks_of_digest(&s->all[i]))
+            of[at++] = &s->all[i];
+    qsort(of, count, sizeof(*of), by_digest_then_order);
+    out->digests = mem_zalloc(count, sizeof(*out->digests));
+    for (size_t i = 0; i < count; i++) {
+        bool first = i == 0 || strcmp(of[i - 1]->pattern->digest, of[i]->pattern->digest) != 0;
+        if (first && !of[i]->rule->allow)
+            out->digests[out->count++] = of[i]->pattern->digest;
+    }
+    free(of);
+}
+
 // --- links ---
 
+static void apply_digest(const struct asking *a, const char *digest, struct decision *out);
 static void ask_digest(const struct asking *a, const char *digest, struct decision *out);
 
 static void ask_tag(const struct asking *a, const char *tag, struct decision *out) {
@@ -186,9 +242,11 @@ static void ask_tag(const struct asking *a, const char *tag, struct decision *ou
         walk_tag(a, tag, out);
 }
 
-static bool tag_allowed(void *ctx, const char *tag) {
+static bool tag_allowed(void *ctx, const char *tag, const char *led_to) {
     struct decision d;
     ask_tag(ctx, tag, &d);
+    if (d.allow)
+        apply_digest(ctx, led_to, &d);
     return d.allow;
 }
 
@@ -198,7 +256,11 @@ static bool ask_links(const struct asking *a, const char *digest, char *tag) {
     --*a->links_left;
     struct asking deeper = *a;
     deeper.depth++;
-    return a->links(a->links_ctx, a->q->registry, a->q->repository, digest, tag_allowed, &deeper, tag);
+    if (!a->denied->known)
+        find_denied(a->speaking, a->denied);
+    const struct links_asker asker = {
+        .tag_allowed = tag_allowed, .ctx = &deeper, .denied = a->denied->digests, .denied_count = a->denied->count};
+    return a->links(a->links_ctx, a->q->registry, a->q->repository, digest, &asker, tag);
 }
 
 // Is there an allow that is limited to tags or digests, so that a link could have helped?
@@ -234,14 +296,14 @@ static void ask_digest(const struct asking *a, const char *digest, struct decisi
 // --- the interface ---
 
 // The tag was allowed by name and its digest is known: a rule that denies that very digest wins.
-static void apply_digest(const struct asking *a, struct decision *out) {
+static void apply_digest(const struct asking *a, const char *digest, struct decision *out) {
     struct decision d;
-    walk_digest(a, a->q->digest, &d);
+    walk_digest(a, digest, &d);
     int would = out->would;
     bool would_allow = out->would_allow;
     // A monitor rule counts here as the rule itself would: only if it denies this very digest.
     if (would == DECISION_NO_RULE && d.would != DECISION_NO_RULE && !d.would_allow &&
-        rule_names_digest(a, &a->policy->rules[d.would], a->q->digest)) {
+        rule_names_digest(a, &a->policy->rules[d.would], digest)) {
         would = d.would;
         would_allow = false;
     }
@@ -260,7 +322,7 @@ static void decide_reference(const struct asking *a, struct decision *out) {
     else
         walk_digest(a, "", out); // The repository as a whole: what speaks of every reference.
     if (out->allow && q->tag != NULL && q->digest != NULL)
-        apply_digest(a, out);
+        apply_digest(a, q->digest, out);
 }
 
 // What needs no look at the rules; false: they decide.
@@ -288,10 +350,30 @@ void policy_decide(const struct policy *p, const struct question *q, policy_link
     struct speaking speaking;
     speaking_init(&speaking, p, q);
     unsigned links_left = ASK_LINKS_MAX;
-    struct asking a = {
-        .policy = p, .q = q, .speaking = &speaking, .links = links, .links_ctx = links_ctx, .links_left = &links_left};
+    struct denied denied = {0};
+    struct asking a = {.policy = p,
+                       .q = q,
+                       .speaking = &speaking,
+                       .links = links,
+                       .links_ctx = links_ctx,
+                       .links_left = &links_left,
+                       .denied = &denied};
     decide_reference(&a, out);
+    free(denied.digests);
     speaking_deinit(&speaking);
+}
+
+size_t policy_denied_digests(const struct policy *p, const struct question *q, const char ***out) {
+    struct denied denied = {0};
+    struct decision none;
+    if (!decide_without_rules(p, q, &none)) {
+        struct speaking speaking;
+        speaking_init(&speaking, p, q);
+        find_denied(&speaking, &denied);
+        speaking_deinit(&speaking);
+    }
+    *out = denied.digests;
+    return denied.count;
 }
 
 // Does this rule settle a listing? An allow does if something may be pulled by it or it permits the listing itself; a

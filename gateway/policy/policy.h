@@ -74,17 +74,25 @@ struct decision {
     char via[TAG_MAX + 1]; ///< DECIDED_LINK: the tag.
 };
 
-/// Ask which tags led to a digest; see links_reach(). `tag_allowed` is handed back to be called for candidates.
+struct links_asker; // mirrors/content/links.h
+
+/// Ask which tags led to a digest; see links_reach(). The asker is to be called for candidates, with what they led to,
+/// and says through which digests no link leads; its `steps` are NULL, for `ctx` to bound.
 typedef bool (*policy_links_fn)(void *ctx, const char *registry, const char *repository, const char *digest,
-                                bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag);
+                                const struct links_asker *asker, char *tag);
 
 /// Decide. By tag with `digest` NULL: by name. By tag with the digest known: by name, and then a rule that denies that
 /// digest (first match among the rules that speak of R@D) wins. By digest: the rules that speak of R@D; if they do not
 /// allow it, and it is not denied by that very digest, `links` (may be NULL: there are none) is asked for a tag that is
-/// allowed now. A tag such as sha256-HEX.sig is decided as the digest that it refers to. `push`, `delete` never use
-/// links. A rule matches nothing from the second `expires` on. Questions to `links` are bounded in number and depth.
+/// allowed now, and that led there by no digest that is denied by that very digest: neither the tag's own nor one on
+/// the way. A tag such as sha256-HEX.sig is decided as the digest that it refers to. `push`, `delete` never use links.
+/// A rule matches nothing from the second `expires` on. Questions to `links` are bounded in number and depth.
 void policy_decide(const struct policy *p, const struct question *q, policy_links_fn links, void *links_ctx,
                    struct decision *out);
+
+/// The digests that the rules deny by digest in the question's repository, sorted by strcmp(): what no link leads
+/// through. `out` is free()d by the caller; NULL where there are none. The strings live as long as the policy.
+size_t policy_denied_digests(const struct policy *p, const struct question *q, const char ***out);
 
 /// May anything of this repository be pulled (by some tag or digest): what tags/list and referrers need.
 /// A deny for `list` or for everything without a reference, standing first, forbids it.

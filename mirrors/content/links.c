@@ -7,6 +7,7 @@
 
 #include "mirrors/content/links.h"
 
+#include "mirrors/base/clock.h"
 #include "mirrors/base/hash.h"
 #include "mirrors/base/lru.h"
 #include "mirrors/base/mem.h"
@@ -25,11 +26,13 @@ struct node {
     uint32_t parents, children; // Heads of the lists of edges, or NONE.
     uint32_t newer, older;      // A tag: in the order of use, or NONE.
     uint32_t seen;              // The last walk that came here.
+    uint64_t led;               // When a tag last led here, in turns of the repository.
+    uint64_t skipped;           // When it could not be read, likewise; 0: never.
+    int64_t skipped_ms;         // The same by the clock.
     bool tag;
     bool index;  // An index, and read.
     bool read;   // Its document was read.
     bool listed; // An index names it as a manifest.
-    bool skip;   // It could not be read.
 };
 
 struct edge {
@@ -50,6 +53,7 @@ struct repository {
     uint32_t newest, oldest; // The tags, in the order of use.
     uint32_t walk;           // The number of the current walk.
     uint32_t unread;         // Nodes that wait to be read.
+    uint64_t turn;           // Counts what happens, so that before and after can be told apart.
 };
 
 struct links {
@@ -156,7 +160,7 @@ static void tag_used(struct repository *r, uint32_t number) {
 }
 
 static bool waits(const struct node *n) {
-    return n->listed && !n->read && !n->skip;
+    return n->listed && !n->read;
 }
 
 // Change a node's marks and keep the count of those that wait.
@@ -256,9 +260,12 @@ static void learn(struct links *l, const char *registry, const char *repository,
     pthread_mutex_lock(&l->lock);
     struct repository *r = with_room(repository_take(l, &k), 1);
     uint32_t from = node_add(r, parent);
-    edge_add(r, from, node_add(r, child));
-    if (is_tag(parent))
+    uint32_t to = node_add(r, child);
+    edge_add(r, from, to);
+    if (is_tag(parent)) {
         tag_used(r, from);
+        r->nodes[to].led = ++r->turn;
+    }
     repository_put(l, &k, r);
     pthread_mutex_unlock(&l->lock);
 }
@@ -315,15 +322,44 @@ void links_skip(struct links *l, const char *registry, const char *repository, c
     pthread_mutex_lock(&l->lock);
     struct repository *r = repository_find(l, &k);
     uint32_t number = r == NULL ? (uint32_t)NONE : node_find(r, digest);
-    if (number != NONE)
-        mark(r, number, &r->nodes[number].skip);
+    if (number != NONE) {
+        r->nodes[number].skipped = ++r->turn;
+        r->nodes[number].skipped_ms = clock_ms();
+    }
     pthread_mutex_unlock(&l->lock);
+}
+
+// --- what the asker brings ---
+
+static int compare_digests(const void *key, const void *element) {
+    return strcmp(key, *(const char *const *)element);
+}
+
+static bool is_denied(const struct links_asker *a, const char *digest) {
+    return a->denied_count > 0 &&
+           bsearch(digest, a->denied, a->denied_count, sizeof *a->denied, compare_digests) != NULL;
+}
+
+// Steps that this question may take.
+static size_t steps_of(const struct links_asker *a) {
+    return a->steps != NULL && *a->steps < LINKS_STEPS_MAX ? *a->steps : LINKS_STEPS_MAX;
+}
+
+// Counted down, never set: what the asker asks meanwhile counts, too.
+static void spend(const struct links_asker *a, size_t steps) {
+    if (a->steps != NULL)
+        *a->steps -= steps < *a->steps ? steps : *a->steps;
+}
+
+static bool exhausted(const struct links_asker *a) {
+    return a->steps != NULL && *a->steps == 0;
 }
 
 // --- upwards: from a digest to the tags ---
 
 struct tag_name {
     char text[TAG_MAX + 1];
+    char led_to[DIGEST_TEXT_MAX + 1];
 };
 
 struct tag_list {
@@ -331,10 +367,17 @@ struct tag_list {
     size_t count;
 };
 
-static void tag_list_add(struct tag_list *t, const char *tag) {
+static void tag_list_add(struct tag_list *t, const char *tag, const char *led_to) {
     if ((t->count & (t->count - 1)) == 0)
         t->tags = mem_resize(t->tags, t->count == 0 ? 1 : 2 * t->count, sizeof *t->tags);
-    snprintf(t->tags[t->count++].text, sizeof t->tags->text, "%s", tag);
+    struct tag_name *one = &t->tags[t->count++];
+    snprintf(one->text, sizeof one->text, "%s", tag);
+    snprintf(one->led_to, sizeof one->led_to, "%s", led_to);
+}
+
+static bool ask_about(const struct links_asker *a, const struct tag_name *t) {
+    spend(a, 1);
+    return a->tag_allowed(a->ctx, t->text, t->led_to);
 }
 
 // Nodes of the level that is being walked, and of the next.
@@ -352,27 +395,29 @@ static void frontier_add(struct frontier *f, uint32_t node) {
 }
 
 // One level up from `node`: tags are collected, the rest goes on to the next level.
-static void climb(struct repository *r, uint32_t node, size_t *steps, struct frontier *next, struct tag_list *tags) {
+static void climb(struct repository *r, uint32_t node, const struct links_asker *a, size_t *steps,
+                  struct frontier *next, struct tag_list *tags) {
     for (uint32_t e = r->nodes[node].parents; e != NONE && *steps > 0; e = r->edges[e].next_parent) {
         --*steps;
         struct node *parent = &r->nodes[r->edges[e].parent];
         if (parent->seen == r->walk)
             continue;
         parent->seen = r->walk;
-        if (!parent->tag)
+        if (parent->tag && tags->count < LINKS_CANDIDATES_MAX)
+            tag_list_add(tags, parent->name, r->nodes[node].name);
+        else if (!parent->tag && !is_denied(a, parent->name))
             frontier_add(next, r->edges[e].parent);
-        else if (tags->count < LINKS_CANDIDATES_MAX)
-            tag_list_add(tags, parent->name);
     }
 }
 
 // The tags above a digest, nearest first.
-static void tags_above(struct repository *r, const char *digest, struct tag_list *tags) {
+static void tags_above(struct repository *r, const char *digest, const struct links_asker *a, struct tag_list *tags) {
     uint32_t start = node_find(r, digest);
     if (start == NONE || r->nodes[start].tag)
         return;
     r->nodes[start].seen = next_walk(r);
-    size_t left = LINKS_STEPS_MAX;
+    const size_t all = steps_of(a);
+    size_t left = all;
     struct frontier level = {0}, next = {0};
     frontier_add(&level, start);
     for (int depth = 0; depth < LINKS_DEPTH_MAX && level.count > 0; depth++) {
@@ -380,28 +425,33 @@ static void tags_above(struct repository *r, const char *digest, struct tag_list
         size_t steps = left / 2;
         left -= steps;
         for (size_t i = 0; i < level.count; i++)
-            climb(r, level.nodes[i], &steps, &next, tags);
+            climb(r, level.nodes[i], a, &steps, &next, tags);
+        left += steps;
         struct frontier walked = level;
         level = next;
         next = walked;
         next.count = 0;
     }
+    spend(a, all - left);
     free(level.nodes);
     free(next.nodes);
 }
 
 bool links_reach(struct links *l, const char *registry, const char *repository, const char *digest,
-                 bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, char *tag) {
+                 const struct links_asker *asker, char *tag) {
     struct key k = key_of(registry, repository);
     struct tag_list tags = {0};
+    if (exhausted(asker))
+        return false;
+    spend(asker, 1);
     pthread_mutex_lock(&l->lock);
     struct repository *r = repository_find(l, &k);
     if (r != NULL)
-        tags_above(r, digest, &tags);
+        tags_above(r, digest, asker, &tags);
     pthread_mutex_unlock(&l->lock);
     bool found = false;
-    for (size_t i = 0; i < tags.count && !found; i++) {
-        found = tag_allowed(ctx, tags.tags[i].text);
+    for (size_t i = 0; i < tags.count && !found && !exhausted(asker); i++) {
+        found = ask_about(asker, &tags.tags[i]);
         if (found && tag != NULL)
             memcpy(tag, tags.tags[i].text, sizeof tags.tags[i].text);
     }
@@ -417,10 +467,13 @@ struct proposal {
 };
 
 struct proposals {
+    const struct links_asker *asker;
+    int64_t now_ms;
     struct tag_list tags;
     struct proposal *all;
     size_t count;
     size_t of_tag; // Of the tag that is being walked.
+    uint64_t led;  // When the tag led to what is being walked.
     size_t steps;
 };
 
@@ -436,33 +489,58 @@ static void propose(struct proposals *p, const char *digest) {
     snprintf(one->digest, sizeof one->digest, "%s", digest);
 }
 
+// The next node below, if the walk may go there: not where it was, nor through what is denied.
+static bool enter(const struct repository *r, struct node *n, struct proposals *p) {
+    if (n->seen == r->walk || is_denied(p->asker, n->name))
+        return false;
+    n->seen = r->walk;
+    return true;
+}
+
+static bool skipped(const struct node *n, const struct proposals *p) {
+    return n->skipped > p->led && p->now_ms - n->skipped_ms < (int64_t)LINKS_SKIP_S * 1000;
+}
+
 static void descend(struct repository *r, uint32_t node, int depth, struct proposals *p) {
     for (uint32_t e = r->nodes[node].children; e != NONE && p->steps > 0; e = r->edges[e].next_child) {
         p->steps--;
         uint32_t number = r->edges[e].child;
         struct node *child = &r->nodes[number];
-        if (child->seen == r->walk)
+        if (!enter(r, child, p))
             continue;
-        child->seen = r->walk;
-        if (waits(child) && !r->nodes[node].tag)
+        if (waits(child) && !skipped(child, p))
             propose(p, child->name);
         if (child->index && depth + 1 < LINKS_DEPTH_MAX)
             descend(r, number, depth + 1, p);
     }
 }
 
-// For each tag, the newest first, what waits under its indexes.
-static void collect_unread(struct repository *r, struct proposals *p) {
-    p->steps = LINKS_STEPS_MAX;
-    for (uint32_t i = r->newest; i != NONE && p->steps > 0 && p->count < LINKS_CANDIDATES_MAX; i = r->nodes[i].older) {
+static void collect_under(struct repository *r, uint32_t tag, struct proposals *p) {
+    p->of_tag = 0;
+    next_walk(r);
+    for (uint32_t e = r->nodes[tag].children; e != NONE && p->steps > 0; e = r->edges[e].next_child) {
         p->steps--;
-        p->of_tag = 0;
-        next_walk(r);
-        tag_list_add(&p->tags, r->nodes[i].name);
-        descend(r, i, 0, p);
-        if (p->of_tag == 0)
+        uint32_t number = r->edges[e].child;
+        if (!enter(r, &r->nodes[number], p) || !r->nodes[number].index)
+            continue;
+        size_t before = p->count;
+        p->led = r->nodes[number].led;
+        tag_list_add(&p->tags, r->nodes[tag].name, r->nodes[number].name);
+        descend(r, number, 1, p);
+        if (p->count == before)
             p->tags.count--; // Nothing waits under it: do not ask about it.
     }
+}
+
+// For each tag, the newest first, what waits under its indexes.
+static void collect_unread(struct repository *r, struct proposals *p) {
+    const size_t all = steps_of(p->asker);
+    p->steps = all;
+    for (uint32_t i = r->newest; i != NONE && p->steps > 0 && p->count < LINKS_CANDIDATES_MAX; i = r->nodes[i].older) {
+        p->steps--;
+        collect_under(r, i, p);
+    }
+    spend(p->asker, all - p->steps);
 }
 
 static bool is_out(const struct links_unread *out, const char *digest) {
@@ -472,32 +550,34 @@ static bool is_out(const struct links_unread *out, const char *digest) {
     return false;
 }
 
-static void choose_unread(const struct proposals *p, bool (*tag_allowed)(void *ctx, const char *tag), void *ctx,
-                          struct links_unread *out) {
+static void choose_unread(const struct proposals *p, struct links_unread *out) {
     uint32_t asked = NONE;
     bool allowed = false;
     for (size_t i = 0; i < p->count && out->count < LINKS_UNREAD_MAX; i++) {
         const struct proposal *one = &p->all[i];
         if (one->tag != asked) {
             asked = one->tag;
-            allowed = tag_allowed(ctx, p->tags.tags[asked].text);
+            allowed = !exhausted(p->asker) && ask_about(p->asker, &p->tags.tags[asked]);
         }
         if (allowed && !is_out(out, one->digest))
             memcpy(out->digest[out->count++], one->digest, sizeof one->digest);
     }
 }
 
-void links_unread(struct links *l, const char *registry, const char *repository,
-                  bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, struct links_unread *out) {
+void links_unread(struct links *l, const char *registry, const char *repository, const struct links_asker *asker,
+                  struct links_unread *out) {
     struct key k = key_of(registry, repository);
-    struct proposals p = {0};
+    struct proposals p = {.asker = asker, .now_ms = clock_ms()};
     out->count = 0;
+    if (exhausted(asker))
+        return;
+    spend(asker, 1);
     pthread_mutex_lock(&l->lock);
     struct repository *r = repository_find(l, &k);
     if (r != NULL && r->unread > 0)
         collect_unread(r, &p);
     pthread_mutex_unlock(&l->lock);
-    choose_unread(&p, tag_allowed, ctx, out);
+    choose_unread(&p, out);
     free(p.tags.tags);
     free(p.all);
 }

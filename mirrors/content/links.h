@@ -8,7 +8,8 @@
 // across I/O nor across a callback: `tag_allowed` is called on copied names and may ask links_reach() again. Bounded:
 // the least recently used repositories are forgotten first. A question walks at most LINKS_STEPS_MAX edges and asks
 // about at most LINKS_CANDIDATES_MAX tags, the nearest and then the newest first, however large or tangled what an
-// upstream made is: past these bounds the answer is that there is no link.
+// upstream made is; whoever asks many questions for one request hands one count of steps through all of them. Past
+// these bounds the answer is that there is no link.
 
 #pragma once
 
@@ -23,10 +24,12 @@ enum {
     LINKS_EDGES_MAX =
         1000000, ///< Over all repositories; a repository over LINKS_REPOSITORY_EDGES_MAX is forgotten and starts anew.
     LINKS_REPOSITORY_EDGES_MAX = 200000,
-    LINKS_DEPTH_MAX = 6, ///< Tag to layer is 3 (tag, index, manifest, layer).
-    LINKS_STEPS_MAX = 20000,
+    LINKS_DEPTH_MAX = 6,              ///< Tag to layer is 3 (tag, index, manifest, layer).
+    LINKS_STEPS_MAX = 20000,          ///< Of one question.
+    LINKS_REQUEST_STEPS_MAX = 200000, ///< Of all questions for one request: what `steps` should begin with.
     LINKS_CANDIDATES_MAX = 1000,
-    LINKS_UNREAD_MAX = 64 ///< Children read before one digest is refused for want of a link.
+    LINKS_UNREAD_MAX = 64, ///< Children read before one digest is refused for want of a link.
+    LINKS_SKIP_S = 60
 };
 
 struct links;
@@ -45,20 +48,31 @@ void links_document(struct links *l, const char *registry, const char *repositor
 void links_referrer(struct links *l, const char *registry, const char *repository, const char *subject,
                     const char *child);
 
-/// Is `digest` reachable from a tag for which `tag_allowed` says yes? With `tag` (TAG_MAX + 1 bytes, may be NULL) the
-/// tag found.
+/// Whoever asks, and for whom.
+struct links_asker {
+    /// May `tag` be pulled now, given that it led to the digest `led_to`?
+    bool (*tag_allowed)(void *ctx, const char *tag, const char *led_to);
+    void *ctx;
+    const char *const *denied; ///< Digests that nothing is reached through, sorted by strcmp().
+    size_t denied_count;
+    size_t *steps; ///< What is left of them over several questions: counted down. NULL: each question has its own.
+};
+
+/// Is `digest` reachable from a tag for which `tag_allowed` says yes, by no way through a denied digest? With `tag`
+/// (TAG_MAX + 1 bytes, may be NULL) the tag found. Every edge, every tag asked about and the question itself is a step.
 bool links_reach(struct links *l, const char *registry, const char *repository, const char *digest,
-                 bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, char *tag);
+                 const struct links_asker *asker, char *tag);
 
 struct links_unread {
     char digest[LINKS_UNREAD_MAX][DIGEST_TEXT_MAX + 1];
     size_t count;
 };
 
-/// Children of indexes that allowed tags led to whose own documents were not yet read. A digest that
-/// links_skip() marked is left out.
-void links_unread(struct links *l, const char *registry, const char *repository,
-                  bool (*tag_allowed)(void *ctx, const char *tag), void *ctx, struct links_unread *out);
+/// Children of indexes that allowed tags led to whose own documents were not yet read. Left out are denied digests,
+/// what stands under them, and a digest that links_skip() marked.
+void links_unread(struct links *l, const char *registry, const char *repository, const struct links_asker *asker,
+                  struct links_unread *out);
 
-/// The child could not be read (or was refused): do not propose it again.
+/// The child could not be read (or was refused): do not propose it for LINKS_SKIP_S, or until a tag leads to its index
+/// anew.
 void links_skip(struct links *l, const char *registry, const char *repository, const char *digest);

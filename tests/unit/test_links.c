@@ -2,15 +2,24 @@
 //
 // Links: what an allowed tag leads to, through indexes, manifests and subjects, and that nobody can make the walk long.
 
+#include "mirrors/base/clock.h"
 #include "mirrors/content/links.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define R "docker.io", "acme/app"
+
+static atomic_llong now_ms = 1000;
+
+// In place of the real one: time passes when a test says so.
+int64_t clock_ms(void) {
+    return atomic_load(&now_ms);
+}
 
 struct text {
     char s[DIGEST_TEXT_MAX + 1];
@@ -48,17 +57,22 @@ static void read_manifest(struct links *l, unsigned n, unsigned first, size_t co
 struct allowed {
     const char *prefix;
     size_t asked;
+    char led_to[DIGEST_TEXT_MAX + 1]; // By the tag that was asked about last.
 };
 
-static bool by_prefix(void *ctx, const char *tag) {
+static bool by_prefix(void *ctx, const char *tag, const char *led_to) {
     struct allowed *a = ctx;
+    snprintf(a->led_to, sizeof a->led_to, "%s", led_to);
     a->asked++;
     return strncmp(tag, a->prefix, strlen(a->prefix)) == 0;
 }
 
+// Who allows the tags with a prefix, for the length of a statement.
+#define asking(a) (&(struct links_asker){.tag_allowed = by_prefix, .ctx = (a)})
+
 static bool reach(struct links *l, unsigned n, const char *prefix) {
     struct allowed a = {.prefix = prefix};
-    return links_reach(l, R, dig(n), by_prefix, &a, NULL);
+    return links_reach(l, R, dig(n), asking(&a), NULL);
 }
 
 // The tag v1 leads to index 1 with manifests 10 and 11, these to layers 100.. and 200..; the tag dev to manifest 20.
@@ -101,11 +115,11 @@ Test(links, reach) {
                      rows[i].prefix, rows[i].why);
     struct allowed a = {.prefix = "v"};
     char tag[129];
-    cr_expect(links_reach(l, R, dig(100), by_prefix, &a, tag));
+    cr_expect(links_reach(l, R, dig(100), asking(&a), tag));
     cr_expect_str_eq(tag, "v1", "the tag that was found");
-    cr_expect_not(links_reach(l, "docker.io", "acme/other", dig(1), by_prefix, &a, NULL), "another repository");
-    cr_expect_not(links_reach(l, "ghcr.io", "acme/app", dig(1), by_prefix, &a, NULL), "another registry");
-    cr_expect_not(links_reach(l, R, "v1", by_prefix, &a, NULL), "a tag is no digest");
+    cr_expect_not(links_reach(l, "docker.io", "acme/other", dig(1), asking(&a), NULL), "another repository");
+    cr_expect_not(links_reach(l, "ghcr.io", "acme/app", dig(1), asking(&a), NULL), "another registry");
+    cr_expect_not(links_reach(l, R, "v1", asking(&a), NULL), "a tag is no digest");
     links_free(l);
 }
 
@@ -141,7 +155,7 @@ Test(links, odd_names_are_not_learned) {
     links_tag(l, R, long_name, dig(1));
     links_skip(l, "docker.io", long_name, dig(1));
     struct allowed a = {.prefix = ""};
-    cr_expect_not(links_reach(l, "docker.io", long_name, dig(1), by_prefix, &a, NULL));
+    cr_expect_not(links_reach(l, "docker.io", long_name, dig(1), asking(&a), NULL));
     links_free(l);
 }
 
@@ -157,7 +171,7 @@ Test(links, circles_end) {
     cr_expect(reach(l, 1, "v"), "a circle with one");
     struct links_unread out;
     struct allowed a = {.prefix = ""};
-    links_unread(l, R, by_prefix, &a, &out);
+    links_unread(l, R, asking(&a), &out);
     cr_expect_eq(out.count, 0u, "everything was read");
     links_free(l);
 }
@@ -179,10 +193,10 @@ Test(links, a_digest_that_everybody_names) {
     for (unsigned i = 0; i < 100000; i++)
         read_manifest(l, 1000 + i, 1, 1);
     struct allowed a = {.prefix = "v"};
-    cr_expect_not(links_reach(l, R, dig(1), by_prefix, &a, NULL), "past the bound there is no link");
+    cr_expect_not(links_reach(l, R, dig(1), asking(&a), NULL), "past the bound there is no link");
     cr_expect_eq(a.asked, 0u);
     links_tag(l, R, "v2", dig(1000 + 99999));
-    cr_expect(links_reach(l, R, dig(1), by_prefix, &a, NULL), "the newest come first");
+    cr_expect(links_reach(l, R, dig(1), asking(&a), NULL), "the newest come first");
     links_free(l);
 }
 
@@ -194,10 +208,10 @@ Test(links, candidate_tags_are_bounded) {
         links_tag(l, R, tag, dig(1));
     }
     struct allowed a = {.prefix = "v"};
-    cr_expect_not(links_reach(l, R, dig(1), by_prefix, &a, NULL));
+    cr_expect_not(links_reach(l, R, dig(1), asking(&a), NULL));
     cr_expect_eq(a.asked, (size_t)LINKS_CANDIDATES_MAX);
     links_tag(l, R, "v1", dig(1));
-    cr_expect(links_reach(l, R, dig(1), by_prefix, &a, NULL), "the newest come first");
+    cr_expect(links_reach(l, R, dig(1), asking(&a), NULL), "the newest come first");
     links_free(l);
 }
 
@@ -222,9 +236,9 @@ Test(links, the_oldest_repositories_are_forgotten) {
         links_tag(l, "docker.io", name, "v1", dig(1));
     }
     struct allowed a = {.prefix = "v"};
-    cr_expect_not(links_reach(l, "docker.io", "acme/r0", dig(1), by_prefix, &a, NULL), "the oldest");
-    cr_expect(links_reach(l, "docker.io", "acme/r10", dig(1), by_prefix, &a, NULL), "the oldest that is kept");
-    cr_expect(links_reach(l, "docker.io", name, dig(1), by_prefix, &a, NULL), "the newest");
+    cr_expect_not(links_reach(l, "docker.io", "acme/r0", dig(1), asking(&a), NULL), "the oldest");
+    cr_expect(links_reach(l, "docker.io", "acme/r10", dig(1), asking(&a), NULL), "the oldest that is kept");
+    cr_expect(links_reach(l, "docker.io", name, dig(1), asking(&a), NULL), "the newest");
     links_free(l);
 }
 
@@ -239,34 +253,35 @@ Test(links, unread) {
     struct links *l = links_new();
     struct links_unread u;
     struct allowed v = {.prefix = "v"}, dev = {.prefix = "dev"};
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect_eq(u.count, 0u, "nothing is known");
     links_tag(l, R, "v1", dig(1));
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect_eq(u.count, 0u, "the tag's own document is not proposed");
     read_index(l, 1, 10, 3);
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect(u.count == 3 && has(&u, 10) && has(&u, 11) && has(&u, 12), "the index's children");
     cr_expect_str_eq(u.digest[0], dig(10), "in the index's order");
-    links_unread(l, R, by_prefix, &dev, &u);
+    links_unread(l, R, asking(&dev), &u);
     cr_expect_eq(u.count, 0u, "not for tags that are not allowed");
     read_manifest(l, 10, 100, 2);
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect(u.count == 2 && !has(&u, 10), "one was read, and its layers are no documents");
     links_skip(l, R, dig(11));
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect(u.count == 1 && has(&u, 12), "one was skipped");
     links_tag(l, R, "dev", dig(1));
-    links_unread(l, R, by_prefix, &dev, &u);
-    cr_expect(u.count == 1 && has(&u, 12), "another tag of the same index");
+    links_unread(l, R, asking(&dev), &u);
+    cr_expect(u.count == 2 && has(&u, 11) && has(&u, 12), "another tag led to the index: its skipped child again");
+    links_skip(l, R, dig(11));
     read_index(l, 12, 50, 1);
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect(u.count == 1 && has(&u, 50), "an index in an index");
     links_skip(l, R, dig(50));
     links_skip(l, R, dig(50));
     links_skip(l, R, dig(12345));
     v.asked = 0;
-    links_unread(l, R, by_prefix, &v, &u);
+    links_unread(l, R, asking(&v), &u);
     cr_expect_eq(u.count, 0u, "nothing is left");
     cr_expect_eq(v.asked, 0u, "and then no tag is asked about");
     links_free(l);
@@ -280,10 +295,138 @@ Test(links, unread_is_bounded) {
     read_index(l, 2, 100000, 10000);
     struct links_unread u;
     struct allowed a = {.prefix = "v"};
-    links_unread(l, R, by_prefix, &a, &u);
+    links_unread(l, R, asking(&a), &u);
     cr_expect_eq(u.count, (size_t)LINKS_UNREAD_MAX, "a large index of a refused tag does not crowd out another: %zu",
                  u.count);
     cr_expect(has(&u, 1000) && !has(&u, 100000));
+    links_free(l);
+}
+
+Test(links, a_skipped_child_is_proposed_again) {
+    struct links *l = multi_arch();
+    struct allowed v = {.prefix = "v"};
+    struct links_unread u;
+    links_tag(l, R, "v2", dig(2));
+    read_index(l, 2, 50, 1);
+    links_skip(l, R, dig(50));
+    links_unread(l, R, asking(&v), &u);
+    cr_expect_eq(u.count, 0u, "just skipped");
+    atomic_fetch_add(&now_ms, LINKS_SKIP_S * 1000 - 1);
+    links_unread(l, R, asking(&v), &u);
+    cr_expect_eq(u.count, 0u, "still skipped");
+    atomic_fetch_add(&now_ms, 1);
+    links_unread(l, R, asking(&v), &u);
+    cr_expect(u.count == 1 && has(&u, 50), "after a while it is tried again");
+    links_skip(l, R, dig(50));
+    links_tag(l, R, "v1", dig(1));
+    links_unread(l, R, asking(&v), &u);
+    cr_expect_eq(u.count, 0u, "another tag's news change nothing");
+    links_tag(l, R, "v2", dig(2));
+    links_unread(l, R, asking(&v), &u);
+    cr_expect(u.count == 1 && has(&u, 50), "the tag led to its index anew");
+    links_skip(l, R, dig(50));
+    links_unread(l, R, asking(&v), &u);
+    cr_expect_eq(u.count, 0u, "and it failed again");
+    links_free(l);
+}
+
+Test(links, what_a_tag_led_to) {
+    struct links *l = multi_arch();
+    links_tag(l, R, "v2", dig(2));
+    read_index(l, 2, 60, 1);
+    struct allowed v = {.prefix = "v"};
+    struct links_unread u;
+    cr_expect(links_reach(l, R, dig(202), asking(&v), NULL));
+    cr_expect_str_eq(v.led_to, dig(1), "the tag's own digest, not what is under it");
+    links_unread(l, R, asking(&v), &u);
+    cr_expect_eq(u.count, 1u);
+    cr_expect_str_eq(v.led_to, dig(2));
+    links_free(l);
+}
+
+// As multi_arch(), with a layer 500 in a referrer of either child, and another digest of the same tag.
+Test(links, nothing_is_reached_through_a_denied_digest) {
+    static const struct {
+        unsigned denied, digest;
+        bool found;
+        const char *why;
+    } cases[] = {
+        {10, 100, false, "a layer that only the denied child names"},
+        {10, 30, false, "a referrer of the denied child"},
+        {10, 200, true, "a layer of its sibling"},
+        {10, 500, true, "a layer that the sibling names, too"},
+        {1, 200, false, "everything under a denied index"},
+        {1, 500, false, "by every way"},
+        {77, 100, true, "a digest that is nowhere"},
+    };
+    struct links *l = multi_arch();
+    links_tag(l, R, "v1", dig(3));
+    read_index(l, 3, 9, 1);
+    read_document(l, 9, DOCUMENT_MANIFEST, ROLE_LAYER, 900, 1, NULL);
+    read_document(l, 12, DOCUMENT_MANIFEST, ROLE_LAYER, 500, 1, dig(10));
+    read_document(l, 13, DOCUMENT_MANIFEST, ROLE_LAYER, 500, 1, dig(11));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct allowed a = {.prefix = "v"};
+        struct text first = text_of(0), denied = text_of(cases[i].denied), last = text_of(0xffffffff);
+        const char *const list[] = {first.s, denied.s, last.s};
+        struct links_asker asker = {.tag_allowed = by_prefix, .ctx = &a, .denied = list, .denied_count = 3};
+        cr_expect_eq(links_reach(l, R, dig(cases[i].digest), &asker, NULL), cases[i].found, "%s", cases[i].why);
+        cr_expect(links_reach(l, R, dig(900), &asker, NULL), "the same tag's other digest: %s", cases[i].why);
+    }
+    links_free(l);
+}
+
+Test(links, unread_leaves_out_what_is_denied) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(1));
+    read_index(l, 1, 10, 3);
+    read_index(l, 11, 50, 1);
+    struct allowed a = {.prefix = "v"};
+    struct text ten = text_of(10), eleven = text_of(11), one = text_of(1);
+    const char *const children[] = {ten.s, eleven.s}, *const index[] = {one.s};
+    struct links_asker asker = {.tag_allowed = by_prefix, .ctx = &a, .denied = children, .denied_count = 2};
+    struct links_unread u;
+    links_unread(l, R, &asker, &u);
+    cr_expect(u.count == 1 && has(&u, 12), "neither a denied child nor what a denied index names");
+    asker.denied = index;
+    asker.denied_count = 1;
+    links_unread(l, R, &asker, &u);
+    cr_expect_eq(u.count, 0u, "nor anything of a denied index that a tag led to");
+    links_free(l);
+}
+
+// Many questions for one request: a layer below a thousand manifests without a tag, and one with.
+Test(links, questions_share_their_steps) {
+    struct links *l = links_new();
+    links_tag(l, R, "v1", dig(5000));
+    read_manifest(l, 5000, 2, 1);
+    read_index(l, 6000, 7000, 1);
+    links_tag(l, R, "v1", dig(6000));
+    for (unsigned i = 0; i < 1000; i++)
+        read_manifest(l, 10000 + i, 1, 1);
+    size_t steps = LINKS_REQUEST_STEPS_MAX, before = steps;
+    struct allowed a = {.prefix = "v"};
+    struct links_asker asker = {.tag_allowed = by_prefix, .ctx = &a, .steps = &steps};
+    struct links_unread u;
+    cr_expect_not(links_reach(l, R, dig(1), &asker, NULL));
+    cr_expect_eq(before - steps, 1001u, "every edge is a step, and the question: %zu", before - steps);
+    before = steps;
+    cr_expect(links_reach(l, R, dig(2), &asker, NULL));
+    cr_expect_eq(before - steps, 4u, "the question, two edges and a tag: %zu", before - steps);
+    before = steps;
+    links_unread(l, R, &asker, &u);
+    cr_expect(u.count == 1 && steps < before, "reading on costs steps, too");
+    int questions = 0;
+    for (; steps > 0 && questions < 10000; questions++)
+        links_reach(l, R, dig(1), &asker, NULL);
+    cr_expect(questions > 100 && questions < 300, "%d", questions);
+    a.asked = 0;
+    cr_expect_not(links_reach(l, R, dig(2), &asker, NULL), "used up: there is no link");
+    links_unread(l, R, &asker, &u);
+    cr_expect_eq(u.count, 0u, "nor anything to read");
+    cr_expect(a.asked == 0 && steps == 0, "and nobody is asked");
+    asker.steps = NULL;
+    cr_expect(links_reach(l, R, dig(2), &asker, NULL), "another request has its own");
     links_free(l);
 }
 
@@ -293,17 +436,19 @@ struct again {
     int depth;
 };
 
-static bool ask_again(void *ctx, const char *tag) {
+static bool ask_again(void *ctx, const char *tag, const char *led_to) {
     struct again *a = ctx;
     if (++a->depth >= 3)
         return true;
-    return links_reach(a->l, R, dig(1), ask_again, a, NULL);
+    const struct links_asker asker = {.tag_allowed = ask_again, .ctx = a};
+    return links_reach(a->l, R, dig(1), &asker, NULL);
 }
 
 Test(links, the_callback_may_ask_again, .timeout = 20) {
     struct again a = {.l = links_new()};
     links_tag(a.l, R, "v1", dig(1));
-    cr_expect(links_reach(a.l, R, dig(1), ask_again, &a, NULL));
+    const struct links_asker asker = {.tag_allowed = ask_again, .ctx = &a};
+    cr_expect(links_reach(a.l, R, dig(1), &asker, NULL));
     links_free(a.l);
 }
 
@@ -314,8 +459,8 @@ static void *work(void *ctx) {
     for (unsigned i = 0; i < 500; i++) {
         links_tag(l, R, "v1", dig(i));
         read_index(l, i, i + 1000, 3);
-        links_reach(l, R, dig(i + 1000), by_prefix, &a, NULL);
-        links_unread(l, R, by_prefix, &a, &u);
+        links_reach(l, R, dig(i + 1000), asking(&a), NULL);
+        links_unread(l, R, asking(&a), &u);
         links_skip(l, R, dig(i + 1001));
     }
     return NULL;

@@ -18,6 +18,9 @@
 #define A "sha256:" HEX_A
 #define B "sha256:" HEX_B
 #define C "sha256:" HEX_C
+#define D "sha256:dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+#define L "sha256:1111111111111111111111111111111111111111111111111111111111111111"
+#define M "sha256:2222222222222222222222222222222222222222222222222222222222222222"
 
 enum { RULES_HERE = 4, NOW = 1000000, DAY = 24 * 3600 };
 
@@ -66,8 +69,8 @@ static struct policy *policy_of(const char *const *rules, bool none) {
 }
 
 static bool ask_links(void *ctx, const char *registry, const char *repository, const char *digest,
-                      bool (*tag_allowed)(void *ctx, const char *tag), void *tag_ctx, char *tag) {
-    return links_reach(ctx, registry, repository, digest, tag_allowed, tag_ctx, tag);
+                      const struct links_asker *asker, char *tag) {
+    return links_reach(ctx, registry, repository, digest, asker, tag);
 }
 
 // In acme/app the tags v1 and dev led to A and B; sha256-A.sig led to C.
@@ -287,6 +290,102 @@ Test(policy, decisions) {
         links_free(links);
         policy_free(p);
     }
+}
+
+// v1 is an index of A and D; v2 is A; A's layer is L, and both A and D name M.
+static struct links *links_of_two_images(void) {
+    const struct document index = {.kind = DOCUMENT_INDEX,
+                                   .count = 2,
+                                   .descriptors = (struct descriptor[]){{.role = ROLE_MANIFEST, .digest = A},
+                                                                        {.role = ROLE_MANIFEST, .digest = D}}};
+    const struct document a = {
+        .kind = DOCUMENT_MANIFEST,
+        .count = 2,
+        .descriptors = (struct descriptor[]){{.role = ROLE_LAYER, .digest = L}, {.role = ROLE_LAYER, .digest = M}}};
+    const struct document d = {
+        .kind = DOCUMENT_MANIFEST, .count = 1, .descriptors = (struct descriptor[]){{.role = ROLE_LAYER, .digest = M}}};
+    struct links *l = links_new();
+    links_tag(l, "docker.io", "acme/app", "v1", C);
+    links_document(l, "docker.io", "acme/app", C, &index);
+    links_tag(l, "docker.io", "acme/app", "v2", A);
+    links_document(l, "docker.io", "acme/app", A, &a);
+    links_document(l, "docker.io", "acme/app", D, &d);
+    return l;
+}
+
+// A digest that is denied leads nowhere, by whatever tag or index it was found.
+Test(policy, no_link_through_a_denied_digest) {
+    static const struct {
+        const char *rules[RULES_HERE + 1];
+        const char *digest;
+        bool allow;
+        const char *why;
+    } cases[] = {
+        {{"+docker.io/acme/*:v*", "-**"}, L, true, "nothing is denied by digest"},
+        {{"-docker.io/acme/app@" A, "+docker.io/acme/*:v*", "-**"}, L, false, "what only the denied digest names"},
+        {{"-docker.io/acme/app@" A, "+docker.io/acme/*:v*", "-**"}, M, true, "what another image names, too"},
+        {{"-docker.io/acme/app@" A, "+docker.io/acme/*:v*", "-**"}, C, true, "the index that names it"},
+        {{"+docker.io/acme/*:v*", "-**@" A " **@" D}, M, false, "both images are denied, wherever the rule stands"},
+        {{"-**@" C, "+docker.io/acme/*:v1"}, D, false, "the index that the tag led to is denied"},
+        {{"-**@" C, "+docker.io/acme/*:v2"}, L, true, "another tag led there past it"},
+        {{"+docker.io/acme/app@" A, "-**@" A, "+docker.io/acme/*:v*"}, L, true, "an allow of the digest stands first"},
+        {{"-**@" A, "+docker.io/acme/app@" A, "+docker.io/acme/*:v*"}, L, false, "an allow of it comes too late"},
+        {{"-docker.io/acme/other@" A, "+docker.io/acme/*:v*"}, L, true, "denied in another repository"},
+        {{"<-**@" A, "+docker.io/acme/*:v*"}, L, true, "an expired denial"},
+        {{"?-**@" A, "+docker.io/acme/*:v*"}, L, true, "a monitor rule denies nothing"},
+        {{"-**@" L, "+docker.io/acme/*:v*"}, M, true, "a denied layer leads nowhere anyway"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy *p = policy_of(cases[i].rules, false);
+        struct links *l = links_of_two_images();
+        const struct question q = {.registry = "docker.io",
+                                   .repository = "acme/app",
+                                   .digest = cases[i].digest,
+                                   .action = ACTION_PULL,
+                                   .now = NOW};
+        struct decision d;
+        policy_decide(p, &q, ask_links, l, &d);
+        cr_expect_eq(d.allow, cases[i].allow, "row %zu, %s: reason is %d", i, cases[i].why, (int)d.reason);
+        links_free(l);
+        policy_free(p);
+    }
+}
+
+// A links_fn that finds one tag for anything.
+static bool always_v1(void *ctx, const char *registry, const char *repository, const char *digest,
+                      const struct links_asker *asker, char *tag) {
+    strcpy(tag, "v1");
+    return asker->tag_allowed(asker->ctx, "v1", ctx);
+}
+
+Test(policy, a_tag_is_asked_about_with_what_it_led_to) {
+    const char *const rules[] = {"-**@" A, "+docker.io/acme/*:v*", NULL};
+    struct policy *p = policy_of(rules, false);
+    const struct question q = {
+        .registry = "docker.io", .repository = "acme/app", .digest = L, .action = ACTION_PULL, .now = NOW};
+    struct decision d;
+    policy_decide(p, &q, always_v1, A, &d);
+    cr_expect_not(d.allow, "a rule that denies that digest wins");
+    policy_decide(p, &q, always_v1, B, &d);
+    cr_expect(d.allow, "by the tag's name otherwise");
+    policy_free(p);
+}
+
+Test(policy, denied_digests) {
+    const char *const rules[] = {"+**@" B, "-**@" C " **@" A " **@" B " docker.io/acme/app@" C, "+**", "-**@" D};
+    struct policy *p = policy_of((const char *const[]){rules[0], rules[1], rules[2], rules[3], NULL}, false);
+    const struct question q = {.registry = "docker.io", .repository = "acme/app", .action = ACTION_PULL, .now = NOW};
+    const char **denied;
+    size_t count = policy_denied_digests(p, &q, &denied);
+    cr_assert_eq(count, 2u, "once each, without what is allowed before: %zu", count);
+    cr_expect_str_eq(denied[0], A);
+    cr_expect_str_eq(denied[1], C);
+    free(denied);
+    policy_free(p);
+    p = policy_of((const char *const[]){"+**", NULL}, false);
+    cr_expect_eq(policy_denied_digests(p, &q, &denied), 0u);
+    cr_expect(denied == NULL, "none");
+    policy_free(p);
 }
 
 Test(policy, without_links) {
