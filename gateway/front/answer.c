@@ -114,18 +114,20 @@ void answer_send(struct exchange *ex, const struct answer *a) {
     send_piece(&ex->whole, req);
 }
 
-void answer_error(struct exchange *ex, int status, const char *code, const char *message) {
-    size_t len;
-    char *body = denial_error_body(code, message, &len);
-    struct answer a = {.status = status,
-                       .content_type = "application/json",
-                       .body = body,
-                       .len = len,
-                       .content_length = SIZE_MAX,
-                       .allow = status == 405 ? ex->route.allow : NULL};
+/// Send `a` with an OCI error as its body.
+static void send_error(struct exchange *ex, struct answer *a, const char *code, const char *message) {
+    char *body = denial_error_body(code, message, &a->len);
+    a->content_type = "application/json";
+    a->body = body;
+    a->content_length = SIZE_MAX;
     err_set(&ex->message, "%s", message);
-    answer_send(ex, &a);
+    answer_send(ex, a);
     free(body);
+}
+
+void answer_error(struct exchange *ex, int status, const char *code, const char *message) {
+    struct answer a = {.status = status, .allow = status == 405 ? ex->route.allow : NULL};
+    send_error(ex, &a, code, message);
 }
 
 // --- denials ---
@@ -221,38 +223,20 @@ static void not_found(struct exchange *ex, const struct fetch_result *r) {
 }
 
 static void limited(struct exchange *ex, const struct fetch_result *r) {
-    size_t len;
-    char *body = denial_error_body("TOOMANYREQUESTS", r->err.text, &len);
-    struct answer a = {.status = 429,
-                       .content_type = "application/json",
-                       .body = body,
-                       .len = len,
-                       .content_length = SIZE_MAX,
-                       .retry_after = r->retry_after};
+    struct answer a = {.status = 429, .retry_after = r->retry_after};
     ex->reason = REASON_UPSTREAM_LIMIT;
-    err_set(&ex->message, "%s", r->err.text);
-    answer_send(ex, &a);
-    free(body);
+    send_error(ex, &a, "TOOMANYREQUESTS", r->err.text);
 }
 
 /// How long the content is (RFC 9110 15.5.17), where the upstream says so.
 static void unsatisfiable(struct exchange *ex, const struct fetch_result *r) {
     static const char unit[] = "bytes */";
-    size_t len;
     const char *size = r->content_range + sizeof(unit) - 1;
     bool told = strncmp(r->content_range, unit, sizeof(unit) - 1) == 0 && size[0] != '\0' &&
                 strspn(size, "0123456789") == strlen(size);
-    char *body = denial_error_body("RANGE_INVALID", r->err.text, &len);
-    struct answer a = {.status = 416,
-                       .content_type = "application/json",
-                       .content_range = told ? r->content_range : NULL,
-                       .body = body,
-                       .len = len,
-                       .content_length = SIZE_MAX};
+    struct answer a = {.status = 416, .content_range = told ? r->content_range : NULL};
     ex->reason = REASON_REQUEST;
-    err_set(&ex->message, "%s", r->err.text);
-    answer_send(ex, &a);
-    free(body);
+    send_error(ex, &a, "RANGE_INVALID", r->err.text);
 }
 
 static void gateway_error(struct exchange *ex, int status, enum denial_reason reason, const char *message) {

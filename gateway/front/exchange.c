@@ -77,11 +77,9 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
     memcpy(ex->hops, r->hops, sizeof(ex->hops));
     ex->hop_count = r->hop_count;
     if (r->unlisted_host[0] != '\0') {
-        const char *port = strstr(r->unlisted_host, ":443");
-        size_t len = port != NULL && port[4] == '\0' ? (size_t)(port - r->unlisted_host) : strlen(r->unlisted_host);
         char key[HOSTPORT_TEXT_MAX + 32];
-        snprintf(key, sizeof(key), "%s: %.*s", r->unlisted_realm ? "realm_hosts" : "redirect_hosts", (int)len,
-                 r->unlisted_host);
+        snprintf(key, sizeof(key), "%s: %.*s", r->unlisted_realm ? "realm_hosts" : "redirect_hosts",
+                 (int)hostport_shown(r->unlisted_host), r->unlisted_host);
         exchange_would(ex, "deny", key);
     }
 }

@@ -53,8 +53,7 @@ struct loop {
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
     h2o_multithread_receiver_t receiver;
-    h2o_socket_t *tick; ///< A timerfd.
-    bool ticks;
+    h2o_socket_t *tick; ///< A timerfd; NULL: none was to be had.
     struct connection *connections;
     struct watched *watched;
     struct retired *retired;
@@ -332,15 +331,14 @@ static void on_tick(h2o_socket_t *sock, const char *err) {
 }
 
 /// libh2o's own timers follow the wall clock, and would stand still after a step back; the kernel's need not.
-static bool start_tick(struct loop *l) {
+static void start_tick(struct loop *l) {
     struct itimerspec every = {.it_interval = {.tv_sec = TICK_S}, .it_value = {.tv_sec = TICK_S}};
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     if (fd < 0 || timerfd_settime(fd, 0, &every, NULL) != 0)
-        return false;
+        return;
     l->tick = h2o_evloop_socket_create(l->ctx.loop, fd, 0);
     l->tick->data = l;
     h2o_socket_read_start(l->tick, on_tick);
-    return true;
 }
 
 // --- the end ---
@@ -381,7 +379,7 @@ static void run_until_empty(struct loop *l, int64_t until_ms) {
 static void begin(struct loop *l) {
     h2o_context_init(&l->ctx, h2o_evloop_create(), &l->globalconf);
     h2o_multithread_register_receiver(l->ctx.queue, &l->receiver, on_messages);
-    l->ticks = start_tick(l);
+    start_tick(l);
 }
 
 /// In that thread too: what is given back goes to its list.
@@ -390,7 +388,7 @@ static void dispose(struct loop *l) {
         h2o_evloop_run(l->ctx.loop, 0);
     free_retired(l, INT64_MAX);
     linger_tick(&l->lingering, true);
-    if (l->ticks)
+    if (l->tick != NULL)
         h2o_socket_close(l->tick);
     h2o_multithread_unregister_receiver(l->ctx.queue, &l->receiver);
     h2o_evloop_t *evloop = l->ctx.loop;
@@ -447,7 +445,7 @@ struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, s
     sem_init(&l->unneeded, 0, 0);
     if (pthread_create(&l->thread, NULL, run, l) == 0) {
         sem_wait(&l->ready);
-        if (l->ticks)
+        if (l->tick != NULL)
             return l;
         loop_stop(l, 0);
         loop_wait(l);

@@ -159,6 +159,12 @@ void hostport_format(const struct hostport *hp, char *out) {
         snprintf(out + len, (size_t)(HOSTPORT_TEXT_MAX + 1 - len), ":%u", hp->port);
 }
 
+size_t hostport_shown(const char *text) {
+    static const char https[] = ":443";
+    size_t len = strlen(text), port = sizeof(https) - 1;
+    return len > port && strcmp(text + len - port, https) == 0 ? len - port : len;
+}
+
 bool hostport_equal(const struct hostport *a, const struct hostport *b, uint16_t default_port) {
     uint16_t port_a = a->port != 0 ? a->port : default_port;
     uint16_t port_b = b->port != 0 ? b->port : default_port;

@@ -30,6 +30,9 @@ bool hostport_parse(const char *s, size_t len, struct hostport *out, struct err 
 /// "host" or "host:port", brackets around IPv6; `out` has HOSTPORT_TEXT_MAX + 1 bytes.
 void hostport_format(const struct hostport *hp, char *out);
 
+/// How much of hostport_format()'s text people need: its length without the port that goes without saying, :443.
+size_t hostport_shown(const char *text);
+
 /// Equal hosts, and equal ports where `default_port` stands for a missing one.
 bool hostport_equal(const struct hostport *a, const struct hostport *b, uint16_t default_port);
 

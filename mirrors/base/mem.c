@@ -76,3 +76,9 @@ char *mem_printf(const char *format, ...) {
         out_of_memory(0);
     return text;
 }
+
+void mem_wipe(char *secret) {
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}

@@ -11,13 +11,13 @@
 #include <stddef.h>
 
 /// Allocate `size` bytes, uninitialised. Freed with free().
-void *mem_alloc(size_t size);
+void *mem_alloc(size_t size) __attribute__((returns_nonnull));
 
 /// Allocate `count * size` zeroed bytes; the product is checked. Freed with free().
-void *mem_zalloc(size_t count, size_t size);
+void *mem_zalloc(size_t count, size_t size) __attribute__((returns_nonnull));
 
 /// realloc() to `count * size` bytes; the product is checked.
-void *mem_resize(void *old, size_t count, size_t size);
+void *mem_resize(void *old, size_t count, size_t size) __attribute__((returns_nonnull));
 
 /// Copy a string; NULL gives NULL. Freed with free().
 char *mem_strdup(const char *s);
@@ -27,3 +27,6 @@ char *mem_strndup(const char *s, size_t len);
 
 /// snprintf into fresh memory. Freed with free().
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/// Overwrite a secret string and free it; NULL is allowed.
+void mem_wipe(char *secret);

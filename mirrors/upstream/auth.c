@@ -34,8 +34,7 @@ struct auth {
 
 static void value_free(void *p) {
     struct value *v = p;
-    explicit_bzero(v->text, strlen(v->text));
-    free(v->text);
+    mem_wipe(v->text);
     free(v);
 }
 

@@ -15,12 +15,6 @@ void fetch_ref(struct fetch *f) {
     atomic_fetch_add(&f->refs, 1);
 }
 
-static void wipe(char *secret) {
-    if (secret != NULL)
-        explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
-
 static void endpoint_drop(struct endpoint *e) {
     if (e == NULL)
         return;
@@ -41,7 +35,7 @@ void fetch_unref(struct fetch *f) {
     free((char *)f->spec.range);
     endpoint_drop(f->named);
     free(f->url);
-    wipe(f->authorization);
+    mem_wipe(f->authorization);
     free(f->auth_key);
     free(f->head.location);
     buf_deinit(&f->error_body);
@@ -59,9 +53,7 @@ struct message *fetch_message(enum message_kind kind, struct fetch *f) {
 }
 
 void fetch_message_free(struct message *m) {
-    if (m->value != NULL)
-        explicit_bzero(m->value, strlen(m->value));
-    free(m->value);
+    mem_wipe(m->value);
     free(m->failure);
     fetch_unref(m->fetch);
     free(m);

@@ -135,9 +135,7 @@ static void set_auth_key(struct fetch *f) {
 }
 
 static void set_authorization(struct fetch *f, char *value) {
-    if (f->authorization != NULL)
-        explicit_bzero(f->authorization, strlen(f->authorization));
-    free(f->authorization);
+    mem_wipe(f->authorization);
     f->authorization = value;
 }
 
@@ -169,8 +167,8 @@ static const char *asked_host(const struct fetch *f) {
 
 /// People know the registry by its name; the host tells administrators which of its hosts it was.
 static void name_where(struct fetch *f) {
-    const char *host = asked_host(f), *port = strstr(host, ":443");
-    int len = port != NULL && port[4] == '\0' ? (int)(port - host) : (int)strlen(host);
+    const char *host = asked_host(f);
+    int len = (int)hostport_shown(host);
     bool same = (size_t)len == strlen(f->spec.name) && strncmp(host, f->spec.name, (size_t)len) == 0;
     if (same)
         snprintf(f->result.where, sizeof(f->result.where), "%s", f->spec.name);
@@ -353,26 +351,10 @@ static void use_value(struct fetch *f, char *value) {
     start_transfer(f);
 }
 
-/// From the file as it is now; when it cannot be read, the one before is still the best there is.
-static char *reread_password(struct credential *c) {
-    if (c == NULL)
-        return NULL;
-    credential_load(c, true, NULL);
-    return credential_password(c);
-}
-
 static void use_basic(struct fetch *f, struct credential *c) {
-    char *password = reread_password(c);
-    if (password == NULL) {
-        finish_error(f);
-        return;
-    }
-    char *value = token_basic(c->username, password);
-    explicit_bzero(password, strlen(password));
-    free(password);
-    if (f->authorization != NULL && strcmp(f->authorization, value) == 0) {
-        explicit_bzero(value, strlen(value));
-        free(value);
+    char *value = token_of_credential(c);
+    if (value == NULL || (f->authorization != NULL && strcmp(f->authorization, value) == 0)) {
+        mem_wipe(value);
         finish_error(f);
         return;
     }

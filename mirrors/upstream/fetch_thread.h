@@ -99,5 +99,7 @@ void fetch_message_free(struct message *m);
 // token_request.c: one token, on the thread that asked.
 void token_request_start(struct fetch *f, const struct challenge *c, const char *realm_url, bool unlisted,
                          struct credential *credential);
+/// "Basic ..." of the password as its file has it now, to be wiped; NULL: there is no credential, or it was never read.
+char *token_of_credential(struct credential *c);
 void token_requests_check(struct fetch_thread *t, int64_t now_ms);
 void token_requests_abort(struct fetch_thread *t);

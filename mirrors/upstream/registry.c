@@ -29,13 +29,6 @@ struct credential *registry_credential(const struct registry *r, const char *rep
     return NULL;
 }
 
-static void wipe_free(char *secret) {
-    if (!secret)
-        return;
-    explicit_bzero(secret, strlen(secret));
-    free(secret);
-}
-
 /// A file that only its owner can read or change, and that is no pipe or device.
 static bool file_acceptable(const struct stat *st, struct err *err) {
     if (!S_ISREG(st->st_mode))
@@ -107,7 +100,7 @@ static bool load_locked(struct credential *c, int fd, bool force, struct err *er
     char *password = read_password(fd, err);
     if (!password)
         return false;
-    wipe_free(c->password);
+    mem_wipe(c->password);
     c->password = password;
     c->mtime = st.st_mtim;
     return true;
@@ -144,7 +137,7 @@ struct credential *credential_new(const char *name, const char *username, const 
 void credential_free(struct credential *c) {
     if (!c)
         return;
-    wipe_free(c->password);
+    mem_wipe(c->password);
     pthread_mutex_destroy(&c->lock);
     free(c->name);
     free(c->username);

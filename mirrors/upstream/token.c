@@ -74,13 +74,11 @@ char *token_parse(const char *body, size_t len, int64_t *lifetime_s, struct err 
 char *token_basic(const char *username, const char *password) {
     char *pair = mem_printf("%s:%s", username, password);
     size_t len = strlen(pair);
-    unsigned char *coded = mem_alloc(4 * ((len + 2) / 3) + 1);
-    EVP_EncodeBlock(coded, (const unsigned char *)pair, (int)len);
-    char *value = mem_printf("Basic %s", (const char *)coded);
-    explicit_bzero(pair, len);
-    explicit_bzero(coded, strlen((const char *)coded));
-    free(pair);
-    free(coded);
+    char *coded = mem_alloc(4 * ((len + 2) / 3) + 1);
+    EVP_EncodeBlock((unsigned char *)coded, (const unsigned char *)pair, (int)len);
+    char *value = mem_printf("Basic %s", coded);
+    mem_wipe(pair);
+    mem_wipe(coded);
     return value;
 }
 

@@ -49,8 +49,7 @@ static void succeed(struct token_request *q, const char *token, int64_t lifetime
     char *value = mem_printf("Bearer %s", token);
     int64_t margin = lifetime_s > 2 * TOKEN_MARGIN_S ? TOKEN_MARGIN_S : lifetime_s / 2;
     auth_end(q->thread->fetcher->auth, q->key, value, clock_ms() + (lifetime_s - margin) * 1000, NULL);
-    explicit_bzero(value, strlen(value));
-    free(value);
+    mem_wipe(value);
 }
 
 static void fail(struct token_request *q, enum fetch_outcome outcome, const char *what, const char *why) {
@@ -89,8 +88,7 @@ static void judge_answer(struct token_request *q) {
             return;
         }
         succeed(q, token, lifetime);
-        explicit_bzero(token, strlen(token));
-        free(token);
+        mem_wipe(token);
         return;
     }
     snprintf(what, sizeof(what), "answered with status %d", q->status);
@@ -116,7 +114,7 @@ static void on_done(void *ctx, enum transfer_end end, const char *why) {
     request_free(q);
 }
 
-static char *basic_of(struct credential *c) {
+char *token_of_credential(struct credential *c) {
     if (c == NULL)
         return NULL;
     credential_load(c, true, NULL); // When the file cannot be read, the password before is still the best there is.
@@ -124,8 +122,7 @@ static char *basic_of(struct credential *c) {
     if (password == NULL)
         return NULL;
     char *value = token_basic(c->username, password);
-    explicit_bzero(password, strlen(password));
-    free(password);
+    mem_wipe(password);
     return value;
 }
 
@@ -176,16 +173,14 @@ void token_request_start(struct fetch *f, const struct challenge *c, const char 
                            : mem_strdup(f->spec.repository);
     bool fits = strlen(realm_url) < sizeof(resolved.realm);
     char *url = fits ? token_url(&resolved, repository) : NULL;
-    char *authorization = basic_of(credential);
+    char *authorization = token_of_credential(credential);
     if (url != NULL) {
         start_transfer(q, f, url, unlisted, authorization);
     } else {
         fail(q, FETCH_REALM_HOST, "has an address that cannot be used", "");
         request_free(q);
     }
-    if (authorization != NULL)
-        explicit_bzero(authorization, strlen(authorization));
-    free(authorization);
+    mem_wipe(authorization);
     free(repository);
     free(url);
 }

@@ -250,8 +250,7 @@ static void add_header(struct transfer *t, const char *name, const char *value) 
     struct curl_slist *list = curl_slist_append(t->headers, line);
     assert(list != NULL);
     t->headers = list;
-    explicit_bzero(line, strlen(line)); // It may have been an Authorization.
-    free(line);
+    mem_wipe(line); // It may have been an Authorization.
 }
 
 static void set_headers(struct transfer *t, const struct transfer_spec *spec) {

@@ -430,3 +430,19 @@ Test(cidr, sockaddrs) {
     struct sockaddr other = {.sa_family = AF_UNIX};
     cr_assert_not(address_from_sockaddr(&other, from_socket));
 }
+
+Test(host, shown_without_the_port_that_goes_without_saying) {
+    static const struct {
+        const char *text, *shown, *why;
+    } rows[] = {
+        {"ghcr.io:443", "ghcr.io", "https's port"},
+        {"ghcr.io:4430", "ghcr.io:4430", "one that begins like it"},
+        {"ghcr.io:8443", "ghcr.io:8443", "one that ends like it"},
+        {"ghcr.io", "ghcr.io", "none"},
+        {"[::443]:443", "[::443]", "an address that looks like one"},
+        {"[::443]", "[::443]", "and it alone"},
+        {"", "", "nothing"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        cr_expect_eq(hostport_shown(rows[i].text), strlen(rows[i].shown), "%s", rows[i].why);
+}
