@@ -85,7 +85,7 @@ static const size_t string_fields[] = {
     offsetof(struct audit_record, decision),   offsetof(struct audit_record, would),
     offsetof(struct audit_record, would_rule), offsetof(struct audit_record, rule),
     offsetof(struct audit_record, reason),     offsetof(struct audit_record, upstream),
-    offsetof(struct audit_record, message),
+    offsetof(struct audit_record, source),     offsetof(struct audit_record, message),
 };
 
 enum { STRING_FIELDS = sizeof string_fields / sizeof *string_fields };

@@ -47,6 +47,7 @@ struct audit_record {
     const char *would_rule; ///< And which, or which configuration key would have to be added.
     const char *rule;
     const char *reason;               ///< denial_reason_word().
+    const char *source;               ///< Whence the content came: "hit", "follow", "miss", "stale".
     const char *upstream;             ///< host:port of the endpoint that was asked.
     const char *hops[AUDIT_HOPS_MAX]; ///< host:port of redirects that were followed, in order.
     int hop_count;

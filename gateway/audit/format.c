@@ -120,6 +120,7 @@ static void format_json(struct buf *out, const struct audit_record *r, const cha
     add_string(out, "upstream", r->upstream);
     add_hops(out, r);
     add_numbers(out, r);
+    add_string(out, "source", r->source);
     add_string(out, "message", r->message);
     buf_adds(out, "}\n");
 }

@@ -20,6 +20,7 @@ static const char help[] =
     "  reload    have a running gateway read its configuration again\n"
     "  check     find mistakes in a configuration, without starting anything\n"
     "  explain   say what would happen to an image, and why, without contacting anyone\n"
+    "  store     look after what is kept: list, verify, remove, fetch ahead, export, import\n"
     "  version   print the version, and those of the libraries\n"
     "\n"
     "Try it: this needs no configuration, listens on 127.0.0.1:5080 and permits Docker Hub.\n"
@@ -42,7 +43,8 @@ struct command {
 
 static const struct command commands[] = {
     {"serve", command_serve},     {"reload", command_reload},   {"check", command_check},
-    {"explain", command_explain}, {"version", command_version}, {"--version", command_version},
+    {"explain", command_explain}, {"store", command_store},     {"version", command_version},
+    {"--version", command_version},
 };
 
 int command_usage(const char *command) {

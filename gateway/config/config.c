@@ -60,12 +60,6 @@ static bool read_site_message(struct reader *r, const struct read_key *key, cons
     return read_message(r, value, &c->message);
 }
 
-static bool read_store(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
-    if (value->type == JSON_NULL)
-        return true;
-    return read_fail(r, "expected null: keeping content comes with a later version of pullgate");
-}
-
 static bool read_control(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct config *c = into;
     struct sockaddr_un un;
@@ -136,9 +130,17 @@ const struct read_key config_root_keys[] = {
      .shape = READ_OBJECT,
      .children = log_keys},
     {.name = "store",
-     .takes = TAKES_NULL | TAKES_BOOL | TAKES_NUMBER | TAKES_STRING | TAKES_LIST | TAKES_OBJECT,
-     .expected = "null",
-     .read = read_store},
+     .takes = TAKES_NULL | TAKES_OBJECT,
+     .expected = "{ \"directory\", \"max_size\", ... }, or null to keep nothing",
+     .read = read_store,
+     .shape = READ_OBJECT,
+     .children = store_keys},
+    {.name = "admin",
+     .takes = TAKES_NULL | TAKES_OBJECT,
+     .expected = "{ \"address\" }, or null for none",
+     .read = read_admin,
+     .shape = READ_OBJECT,
+     .children = admin_keys},
     {.name = "control",
      .takes = TAKES_NULL | TAKES_STRING,
      .expected = "the path of a Unix socket, or null for none",
@@ -180,6 +182,7 @@ static struct config *config_new(const char *text, size_t len) {
     c->gateway_name = host_name();
     c->control = default_control();
     limits_default(&c->limits);
+    store_default(&c->store);
     return c;
 }
 
@@ -195,7 +198,7 @@ static bool read_root(struct reader *r, const struct json *root) {
     listeners_complete(c);
     for (size_t i = 0; i < c->listener_count; i++)
         c->listeners[i].default_registry_written |= written;
-    return read_rules(r, json_get(root, "rules"));
+    return store_complete(r, c) && admin_check(r, c) && read_rules(r, json_get(root, "rules"));
 }
 
 /// Where the file has no `proxy`, or null: the environment, before the registries take it.
@@ -312,6 +315,8 @@ static void config_free(struct config *c) {
     for (size_t i = 0; i < c->credential_count; i++)
         credential_free(c->credentials[i]);
     policy_free(c->policy);
+    store_config_deinit(&c->store);
+    free(c->admin.address);
     free(c->listeners);
     free(c->registries);
     free(c->registry_origins);

@@ -13,6 +13,8 @@
 #include "gateway/denial/denial.h"
 #include "gateway/policy/policy.h"
 #include "mirrors/base/err.h"
+#include "mirrors/base/host.h"
+#include "mirrors/content/content.h"
 #include "mirrors/upstream/registry.h"
 
 #include <stdatomic.h>
@@ -52,6 +54,24 @@ struct limits_config {
     size_t transfer_window;      ///< Bytes of a blob in memory per transfer; 1 MiB.
 };
 
+/// "store": what is kept. null: nothing is.
+struct store_config {
+    bool enabled;
+    char *directory;            ///< Absolute; NULL unless enabled.
+    uint64_t max_size;          ///< Bytes on the disk.
+    unsigned min_free;          ///< Percent of the file system.
+    struct content_terms terms; ///< For every registry: see config_terms().
+    struct pattern *keep;       ///< What is never evicted; without digests.
+    size_t keep_count;
+};
+
+/// "admin": where figures and health are read. null or absent: nowhere.
+struct admin_config {
+    bool enabled;
+    char *address; ///< Canonical, as a listener's; NULL unless enabled.
+    struct hostport at;
+};
+
 struct config {
     atomic_int refs;
     char *path;                     ///< NULL: built-in defaults.
@@ -73,6 +93,8 @@ struct config {
     bool proxy_written; ///< The proxy comes from the file, else (where there is one) from the environment.
     char *log_file;     ///< NULL: standard output.
     enum audit_on_full log_on_full;
+    struct store_config store;
+    struct admin_config admin;
     char *gateway_name; ///< For the log; default: the host name.
     char *control;      ///< Unix socket for `pullgate reload`, or NULL.
 };
@@ -92,9 +114,18 @@ void config_unref(struct config *c);
 /// The registry that covers this canonical name: exact, else the most specific wildcard; NULL: not listed.
 const struct registry *config_registry(const struct config *c, const char *name);
 
+/// For how long what is kept of `registry` holds: the store's terms with what the registry says for itself. Without a
+/// store these are the defaults.
+void config_terms(const struct config *c, const struct registry *registry, struct content_terms *out);
+
+/// Does a pattern of "store.keep" cover this? `tag` NULL or "": no tag is named, and a pattern with one does not cover
+/// it.
+bool config_store_keeps(const struct config *c, const char *registry, const char *repository, const char *tag);
+
 /// Everything `check` warns about: the policy's lint, registries under which anyone can open one, registries with
 /// credentials open to anyone, credentials that never go anywhere, an unlisted default registry, monitor mode, no
-/// rules, endpoints that the address guard refuses, a proxy that takes over that guard, certificates that end soon.
+/// rules, endpoints that the address guard refuses, a proxy that takes over that guard, a small store, terms
+/// and patterns of it that do nothing, an admin address that others reach, certificates that end soon.
 void config_lint(const struct config *c, int64_t now, void (*warn)(void *ctx, const char *path, const char *sentence),
                  void *ctx);
 

@@ -13,12 +13,13 @@
 #include "mirrors/oci/name.h"
 #include "mirrors/upstream/target.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINT_TEXT_MAX = 1024 };
+enum { LINT_TEXT_MAX = 1024, LINT_STORE_SMALL_GIB = 1 };
 
 struct lint {
     const struct config *config;
@@ -107,6 +108,57 @@ static void lint_unused_credentials(const struct lint *l) {
     }
 }
 
+// --- what is kept ---
+
+static bool can_be_listed(const struct config *c, const struct pattern *p) {
+    if (strchr(p->registry, '*') == NULL)
+        return config_registry(c, p->registry) != NULL;
+    for (size_t i = 0; i < c->registry_count; i++)
+        if (c->registries[i]->wildcard || pattern_match_registry(p, c->registries[i]->name))
+            return true;
+    return false;
+}
+
+static void lint_keep(const struct lint *l) {
+    const struct store_config *s = &l->config->store;
+    for (size_t i = 0; i < s->keep_count; i++) {
+        if (can_be_listed(l->config, &s->keep[i]))
+            continue;
+        char *path = mem_printf("store.keep[%zu]", i);
+        warn(l, path, "keeps nothing: the registry %s is not in \"registries\"", s->keep[i].registry);
+        free(path);
+    }
+}
+
+static void lint_store(const struct lint *l) {
+    const struct store_config *s = &l->config->store;
+    if (!s->enabled)
+        return;
+    if (s->max_size < (uint64_t)LINT_STORE_SMALL_GIB << 30)
+        warn(l, "store.max_size", "under %d GiB: a few images push each other out", LINT_STORE_SMALL_GIB);
+    lint_keep(l);
+}
+
+static void lint_registry_terms(const struct lint *l, const char *path, const struct registry *r) {
+    if (r->tag_ttl_s == UINT_MAX)
+        return;
+    if (!l->config->store.enabled)
+        warn(l, path, "\"tag_ttl\" does nothing: \"store\" is null");
+    else if (r->offline)
+        warn(l, path, "\"tag_ttl\" does nothing: an offline registry is never asked");
+}
+
+// --- admin ---
+
+static void lint_admin(const struct lint *l) {
+    const struct admin_config *a = &l->config->admin;
+    if (a->enabled && strncmp(a->at.host, "127.", 4) != 0 && strcmp(a->at.host, "::1") != 0)
+        warn(l, "admin.address",
+             "%s is not a loopback address: anyone who reaches it reads which registries and rules there are and how "
+             "much is pulled",
+             a->address);
+}
+
 // --- one registry ---
 
 /// Names under which anyone can open a registry of their own, with what to write instead.
@@ -184,6 +236,7 @@ static void lint_registry(const struct lint *l, size_t index) {
         lint_anyone(l, path, r->name);
     lint_registry_credentials(l, path, r, origin->opened);
     lint_address_blocks(l, path, r);
+    lint_registry_terms(l, path, r);
     for (size_t i = 0; i < r->endpoint_count; i++)
         lint_endpoint(l, path, r, &r->endpoints[i]);
     free(path);
@@ -232,6 +285,8 @@ void config_lint(const struct config *c, int64_t now, void (*hear)(void *ctx, co
         lint_registry(&l, i);
     lint_unused_credentials(&l);
     lint_proxy(&l);
+    lint_store(&l);
+    lint_admin(&l);
     policy_lint(c->policy, now, hear, ctx);
     if (!config_check_certificates(c, now, hear, ctx, &err))
         warn(&l, "listeners", "%s", err.text);

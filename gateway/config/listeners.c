@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// "listeners": where clients reach the gateway.
+// "listeners": where clients reach the gateway; "admin": where those who run it do.
 //
 // A listener's address is its identity across reloads, so it is kept in one canonical form and may occur once.
 
@@ -28,30 +28,35 @@ static bool read_listener_name(struct reader *r, const struct read_key *key, con
     return read_name(r, value, &l->name);
 }
 
-static void set_address(struct listener_config *l) {
+static void set_address(const struct hostport *at, char **address) {
     char text[HOSTPORT_TEXT_MAX + 1];
-    hostport_format(&l->at, text);
-    free(l->address);
-    l->address = mem_strdup(text);
+    hostport_format(at, text);
+    free(*address);
+    *address = mem_strdup(text);
+}
+
+/// Where to listen: an IP address and a port, and their canonical form.
+static bool read_place(struct reader *r, const struct json *value, struct hostport *at, char **address) {
+    if (value->string[0] == ':')
+        return read_fail(r, "expected an address before the port; \"[::]%.8s\" listens on every one", value->string);
+    if (!hostport_parse(value->string, value->string_len, at, r->err))
+        return read_fail_again(r);
+    if (strcmp(at->host, "localhost") == 0)
+        memcpy(at->host, "127.0.0.1", sizeof "127.0.0.1");
+    if (!host_is_address(at->host))
+        return read_fail(r,
+                         "expected an IP address and a port such as \"127.0.0.1:5080\" or \"[::]:5443\", found the "
+                         "name \"%.80s\"",
+                         at->host);
+    if (at->port == 0)
+        return read_fail(r, "expected a port after the address, such as \"127.0.0.1:5080\"");
+    set_address(at, address);
+    return true;
 }
 
 static bool read_address(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct listener_config *l = into;
-    if (value->string[0] == ':')
-        return read_fail(r, "expected an address before the port; \"[::]%.8s\" listens on every one", value->string);
-    if (!hostport_parse(value->string, value->string_len, &l->at, r->err))
-        return read_fail_again(r);
-    if (strcmp(l->at.host, "localhost") == 0)
-        memcpy(l->at.host, "127.0.0.1", sizeof "127.0.0.1");
-    if (!host_is_address(l->at.host))
-        return read_fail(r,
-                         "expected an IP address and a port such as \"127.0.0.1:5080\" or \"[::]:5443\", found the "
-                         "name \"%.80s\"",
-                         l->at.host);
-    if (l->at.port == 0)
-        return read_fail(r, "expected a port after the address, such as \"127.0.0.1:5080\"");
-    set_address(l);
-    return true;
+    return read_place(r, value, &l->at, &l->address);
 }
 
 static bool read_tls(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
@@ -158,7 +163,7 @@ static void add_default_listener(struct config *c) {
     c->listener_count = 1;
     struct listener_config *l = &c->listeners[0];
     hostport_parse(default_address, sizeof default_address - 1, &l->at, NULL);
-    set_address(l);
+    set_address(&l->at, &l->address);
     l->name = mem_strdup(l->address);
 }
 
@@ -168,4 +173,33 @@ void listeners_complete(struct config *c) {
     for (size_t i = 0; i < c->listener_count; i++)
         if (c->listeners[i].default_registry == NULL)
             c->listeners[i].default_registry = mem_strdup(c->default_registry);
+}
+
+// --- admin ---
+
+static bool read_admin_address(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct admin_config *a = into;
+    return read_place(r, value, &a->at, &a->address);
+}
+
+const struct read_key admin_keys[] = {
+    {.name = "address",
+     .takes = TAKES_STRING,
+     .expected = "an IP address and a port such as \"127.0.0.1:5081\"",
+     .read = read_admin_address,
+     .required = true},
+    {.name = NULL},
+};
+
+bool read_admin(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct config *c = into;
+    c->admin.enabled = value->type != JSON_NULL;
+    return !c->admin.enabled || read_object(r, value, admin_keys, &c->admin);
+}
+
+bool admin_check(struct reader *r, const struct config *c) {
+    for (size_t i = 0; c->admin.enabled && i < c->listener_count; i++)
+        if (strcmp(c->admin.address, c->listeners[i].address) == 0)
+            return read_fail(r, "admin.address: listeners[%zu] has the address %s already", i, c->admin.address);
+    return true;
 }

@@ -37,6 +37,22 @@ enum {
     TRANSFER_WINDOW_MAX = 64 << 20
 };
 
+enum {
+    STORE_SIZE_GIB = 50,
+    STORE_SIZE_MIN_MIB = 16,
+    STORE_SIZE_MAX_TIB = 1024,
+    STORE_MIN_FREE = 5, ///< Percent.
+    STORE_TAG_TTL_S = 60,
+    STORE_TAG_TTL_MAX_S = 7 * 24 * 3600,
+    STORE_STALE_FOR_S = 24 * 3600,
+    STORE_NEGATIVE_TTL_S = 10,
+    STORE_NEGATIVE_TTL_MAX_S = 3600,
+    STORE_LEARNED_FOR_S = 30 * 24 * 3600,
+    STORE_TERM_MAX_S = 3650 * 24 * 3600, ///< Ten years, of stale_for and learned_for.
+    STORE_FINISH_PERCENT = 50,
+    STORE_KEEP_PATTERNS_MAX = 1000
+};
+
 /// The corporate proxies, from the file or the environment; each NULL where there is none.
 struct proxies {
     char *https;
@@ -59,6 +75,8 @@ extern const struct read_key rule_keys[];
 extern const struct read_key proxy_keys[];  ///< struct proxies
 extern const struct read_key limits_keys[]; ///< struct limits_config
 extern const struct read_key log_keys[];    ///< struct config
+extern const struct read_key store_keys[];  ///< struct store_config
+extern const struct read_key admin_keys[];  ///< struct admin_config
 extern const struct read_key config_root_keys[];
 
 // What the root's table calls, in the same order as in the file's documentation.
@@ -68,6 +86,9 @@ bool read_proxy(struct reader *r, const struct read_key *key, const struct json 
 bool read_registries(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_limits(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_log(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+
+bool read_store(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_admin(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
 /// The rules need the registries: called with the value, or NULL where the file has no rules, once all else was read.
 bool read_rules(struct reader *r, const struct json *value);
@@ -79,6 +100,14 @@ bool read_registry_name(struct reader *r, const struct json *value, char **out);
 void listeners_complete(struct config *c);
 void limits_default(struct limits_config *limits);
 bool limits_check(struct reader *r, const struct limits_config *limits);
+
+/// The store's defaults; what it lacks once all was read, and what contradicts it.
+void store_default(struct store_config *s);
+bool store_complete(struct reader *r, struct config *c);
+void store_config_deinit(struct store_config *s);
+
+/// Whether the admin address is one of its own, once the listeners are complete.
+bool admin_check(struct reader *r, const struct config *c);
 
 /// Take the proxies from HTTPS_PROXY, HTTP_PROXY, NO_PROXY or their lower-case forms (which win).
 bool proxies_from_environment(struct proxies *p, struct err *err);

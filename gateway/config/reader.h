@@ -89,10 +89,10 @@ bool read_each(struct reader *r, const struct json *parent, bool (*visit)(struct
 
 // --- values ---
 
-/// "75s", "5m", "1h" within the key's bounds (seconds) into the key's field.
+/// "75s", "5m", "1h", "30d" within the key's bounds (seconds) into the key's field.
 bool read_duration(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
-/// "64KiB", "1MiB" within the key's bounds (bytes) into the key's field.
+/// "64KiB", "1MiB", "1TiB" within the key's bounds (bytes) into the key's field.
 bool read_size(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
 /// A whole number within the key's bounds into the key's field.
@@ -121,6 +121,9 @@ bool read_check_file(struct reader *r, const char *path, enum file_kind kind);
 
 /// A denial's message with known placeholders.
 bool read_message(struct reader *r, const struct json *value, char **out);
+
+/// "64KiB", "1MiB", "1TiB" in bytes.
+bool size_parse(const char *text, uint64_t *out);
 
 /// A moment as RFC 3339 has it ("2027-03-31T00:00:00Z") in Unix seconds; fractions are cut.
 bool time_parse(const char *text, int64_t *out);

@@ -12,6 +12,8 @@
 #include "mirrors/oci/name.h"
 
 #include <ctype.h>
+#include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +120,12 @@ static bool read_uses(struct reader *r, const struct read_key *key, const struct
     return is_any(registry) ? fail_any(r) : read_registry_credentials(r, value, registry);
 }
 
+static bool read_offline(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct registry *registry = into;
+    registry->offline = value->boolean;
+    return true;
+}
+
 const struct read_key registry_keys[] = {
     {.name = "endpoints",
      .takes = TAKES_LIST,
@@ -139,6 +147,15 @@ const struct read_key registry_keys[] = {
      .read = read_uses,
      .shape = READ_LIST,
      .children = credential_use_keys},
+    {.name = "tag_ttl",
+     .takes = TAKES_STRING,
+     .expected = "a duration such as \"60s\" or \"1h\"",
+     .read = read_duration,
+     .offset = offsetof(struct registry, tag_ttl_s),
+     .width = sizeof(((struct registry *)0)->tag_ttl_s),
+     .least = 0,
+     .most = STORE_TAG_TTL_MAX_S},
+    {.name = "offline", .takes = TAKES_BOOL, .expected = "true or false", .read = read_offline},
     {.name = NULL},
 };
 
@@ -224,6 +241,7 @@ static bool canonical_name(struct reader *r, const char *key, char **out) {
 static bool read_draft(struct reader *r, const struct json *value, char *name, bool implied, struct draft *d) {
     d->registry = mem_zalloc(1, sizeof *d->registry);
     d->registry->name = name;
+    d->registry->tag_ttl_s = UINT_MAX;
     d->registry->wildcard = strchr(name, '*') != NULL;
     d->origin = (struct registry_origin){.key = mem_strdup(value->key), .implied = implied};
     if (!read_object(r, value, registry_keys, d->registry))

@@ -55,8 +55,7 @@ static bool parse_with_unit(const char *text, const struct unit *units, uint64_t
     for (; units->name != NULL; units++) {
         if (strcmp(units->name, p) != 0)
             continue;
-        *out = n * units->factor;
-        return true;
+        return !__builtin_mul_overflow(n, units->factor, out);
     }
     return false;
 }
@@ -87,13 +86,19 @@ static bool read_with_unit(struct reader *r, const struct read_key *key, const s
 }
 
 bool read_duration(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
-    static const struct unit units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {NULL, 0}};
+    static const struct unit units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
     return read_with_unit(r, key, value, into, units);
 }
 
+static const struct unit size_units[] = {{"B", 1},         {"KiB", 1 << 10},           {"MiB", 1 << 20},
+                                         {"GiB", 1 << 30}, {"TiB", (uint64_t)1 << 40}, {NULL, 0}};
+
 bool read_size(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
-    static const struct unit units[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
-    return read_with_unit(r, key, value, into, units);
+    return read_with_unit(r, key, value, into, size_units);
+}
+
+bool size_parse(const char *text, uint64_t *out) {
+    return parse_with_unit(text, size_units, out);
 }
 
 bool read_count(struct reader *r, const struct read_key *key, const struct json *value, void *into) {

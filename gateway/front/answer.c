@@ -24,6 +24,11 @@ void answer_common_headers(struct exchange *ex) {
         answer_header(ex, "OCI-Namespace", ex->route.ns);
 }
 
+void answer_stale(struct exchange *ex) {
+    if (ex->source == SOURCE_STALE)
+        answer_header(ex, "Warning", "110 pullgate \"Response is Stale\"");
+}
+
 static const char *reason_phrase(int status) {
     static const struct {
         int status;
@@ -98,6 +103,8 @@ void answer_send(struct exchange *ex, const struct answer *a) {
     optional_header(ex, "Content-Type", a->content_type);
     optional_header(ex, "Content-Range", a->content_range);
     digest_headers(ex, a->digest);
+    if (a->status == 200 || a->status == 304)
+        answer_stale(ex);
     optional_header(ex, "Location", a->location);
     optional_header(ex, "Allow", a->allow);
     optional_header(ex, "Retry-After", a->retry_after);

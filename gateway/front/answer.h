@@ -47,5 +47,8 @@ bool answer_not_modified(struct exchange *ex, const char *digest);
 /// The headers that every answer has, and those of content.
 void answer_common_headers(struct exchange *ex);
 
+/// Warn of content that is older than it should be (RFC 7234 5.5.1), where it is.
+void answer_stale(struct exchange *ex);
+
 /// `name` in its usual spelling.
 void answer_header(struct exchange *ex, const char *name, const char *value);

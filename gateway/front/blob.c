@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Blobs: the reader's side of a fill. The head leaves as soon as the upstream's is known; bytes are handed to libh2o
-// straight from the fill's window, and their place is freed when libh2o has written them: a slow client slows
-// the upstream, and nothing else.
+// Blobs: asked for, and answered with a head; the bytes are sending.c's.
 
 #include "gateway/front/blob.h"
 
@@ -15,80 +13,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPANS_MAX = 2 };
-
-// --- sending ---
-
-static size_t take_spans(const struct iovec *spans, size_t count, h2o_iovec_t *out, size_t *bytes) {
-    size_t n = 0;
-    *bytes = 0;
-    for (; n < count && *bytes < GATEWAY_SEND_MAX; n++) {
-        size_t room = GATEWAY_SEND_MAX - *bytes;
-        out[n] = h2o_iovec_init(spans[n].iov_base, spans[n].iov_len < room ? spans[n].iov_len : room);
-        *bytes += out[n].len;
-    }
-    return n;
-}
-
-static void fail_stream(struct exchange *ex) {
-    bool wrong_content;
-    fill_failure(ex->fill, &ex->message, &wrong_content);
-    ex->reason = wrong_content ? REASON_DIGEST : REASON_UPSTREAM_ERROR;
-    if (wrong_content)
-        ex->verified = 0;
-    ex->writing = true;
-    h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
-}
-
-/// Hand over what there is, or wait for `readable`.
-static void pump(struct exchange *ex) {
-    struct iovec spans[SPANS_MAX];
-    h2o_iovec_t out[SPANS_MAX];
-    enum fill_state state;
-    size_t count = fill_peek(ex->fill, spans, SPANS_MAX, &state);
-    if (count > 0) {
-        size_t n = take_spans(spans, count, out, &ex->sending);
-        ex->writing = true;
-        h2o_send(ex->req, out, n, H2O_SEND_STATE_IN_PROGRESS);
-    } else if (state == FILL_COMPLETE) {
-        if (ex->to_verify)
-            ex->verified = 1;
-        ex->writing = true;
-        h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_FINAL);
-    } else if (state == FILL_FAILED) {
-        fail_stream(ex);
-    }
-}
+// --- libh2o's side ---
 
 static struct exchange *of_generator(h2o_generator_t *self) {
     return H2O_STRUCT_FROM_MEMBER(struct exchange, generator, self);
 }
 
 static void on_proceed(h2o_generator_t *self, h2o_req_t *req) {
-    struct exchange *ex = of_generator(self);
-    if (ex->sending > 0)
-        fill_consume(ex->fill, ex->sending);
-    ex->sending = 0;
-    ex->writing = false;
-    pump(ex);
+    sending_proceed(of_generator(self));
 }
 
 /// The client has gone; the rest follows when libh2o disposes of the request.
 static void on_stop(h2o_generator_t *self, h2o_req_t *req) {
     struct exchange *ex = of_generator(self);
-    if (ex->message.text[0] == '\0')
-        err_set(&ex->message, "the client left, or read nothing for too long, before the end");
-    if (ex->fill != NULL)
-        fill_close(ex->fill);
-    ex->fill = NULL;
+    exchange_client_left(ex);
+    sending_end(ex);
 }
 
 // --- the head ---
 
-static void content_headers(struct exchange *ex, const struct fill_answer *a) {
+static void content_headers(struct exchange *ex, const struct reader_answer *a) {
     char etag[DIGEST_TEXT_MAX + 3], range[80];
     snprintf(etag, sizeof(etag), "\"%s\"", ex->route.digest);
     answer_common_headers(ex);
+    answer_stale(ex);
     answer_header(ex, "Content-Type", "application/octet-stream");
     answer_header(ex, "Docker-Content-Digest", ex->route.digest);
     answer_header(ex, "ETag", etag);
@@ -103,7 +51,7 @@ static void content_headers(struct exchange *ex, const struct fill_answer *a) {
 }
 
 /// "bytes=0-" is how some clients ask for all of it: fetched and verified whole, answered as they asked.
-static void as_asked(const struct exchange *ex, struct fill_answer *a) {
+static void as_asked(const struct exchange *ex, struct reader_answer *a) {
     if (ex->whole_range && !a->partial && a->length != UINT64_MAX && a->length > 0) {
         a->partial = true;
         a->first = 0;
@@ -112,7 +60,7 @@ static void as_asked(const struct exchange *ex, struct fill_answer *a) {
     }
 }
 
-static void start_stream(struct exchange *ex, const struct fill_answer *a) {
+static void start_stream(struct exchange *ex, const struct reader_answer *a) {
     h2o_req_t *req = ex->req;
     bool head = ex->route.method == METHOD_HEAD;
     ex->started = true;
@@ -123,22 +71,37 @@ static void start_stream(struct exchange *ex, const struct fill_answer *a) {
     req->res.content_length = a->length == UINT64_MAX ? SIZE_MAX : (size_t)a->length;
     content_headers(ex, a);
     ex->generator = (h2o_generator_t){on_proceed, on_stop};
-    ex->writing = true;
     h2o_start_response(req, &ex->generator);
-    // An empty first send flushes the head; `proceed` then begins with the body.
-    h2o_send(req, NULL, 0, head || a->length == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    if (!head) {
+        sending_begin(ex, a->length);
+        return;
+    }
+    ex->sending.writing = true;
+    h2o_send(req, NULL, 0, H2O_SEND_STATE_FINAL);
 }
 
-static void answered(struct exchange *ex, struct fill_answer *a) {
+/// No byte of the blob was asked for that there is: its size is told where it is known.
+static void unsatisfiable(struct exchange *ex, const struct reader_answer *a) {
+    struct fetch_result r = *a->fetch;
+    if (a->total != UINT64_MAX)
+        snprintf(r.content_range, sizeof(r.content_range), "bytes */%" PRIu64, a->total);
+    if (r.err.text[0] == '\0')
+        err_set(&r.err, "the range begins behind the end of the blob");
+    answer_failure(ex, &r);
+}
+
+static void answered(struct exchange *ex, struct reader_answer *a) {
     bool old_client = ex->req->version < 0x101;
     if (!a->ok && a->refused != DOCUMENT_OK) {
         answer_deny(ex, answer_reason(a->refused), a->err.text);
+    } else if (!a->ok && a->fetch->outcome == FETCH_RANGE) {
+        unsatisfiable(ex, a);
     } else if (!a->ok) {
         answer_failure(ex, a->fetch);
     } else if (a->length == UINT64_MAX && old_client && ex->route.method == METHOD_GET) {
         answer_error(ex, 505, "UNSUPPORTED", "the registry does not say how long this blob is: ask by HTTP/1.1");
     } else {
-        exchange_came_by(ex, a->fetch);
+        exchange_served(ex, a->source, a->fetch);
         if (a->refused != DOCUMENT_OK) // Monitor mode: it was refused as a manifest, for its urls.
             exchange_would(ex, "deny", "external_urls");
         if (answer_not_modified(ex, ex->route.digest))
@@ -148,24 +111,24 @@ static void answered(struct exchange *ex, struct fill_answer *a) {
     }
 }
 
-// --- from the fetch thread ---
+// --- what the reader says, on any thread ---
 
 struct answered_message {
     struct loop_message super;
     struct exchange *exchange; ///< A reference.
-    struct fill_answer answer;
+    struct reader_answer answer;
     struct fetch_result fetch;
 };
 
 static void run_answered(struct loop_message *super) {
     struct answered_message *m = H2O_STRUCT_FROM_MEMBER(struct answered_message, super, super);
-    if (m->exchange->req != NULL && m->exchange->fill != NULL && !m->exchange->started)
+    if (m->exchange->req != NULL && m->exchange->sending.reader != NULL && !m->exchange->started)
         answered(m->exchange, &m->answer);
     exchange_unref(m->exchange);
     free(m);
 }
 
-static void on_answered(void *ctx, const struct fill_answer *answer) {
+static void on_answered(void *ctx, const struct reader_answer *answer) {
     struct exchange *ex = ctx;
     struct answered_message *m = mem_zalloc(1, sizeof(*m));
     m->super.run = run_answered;
@@ -173,19 +136,22 @@ static void on_answered(void *ctx, const struct fill_answer *answer) {
     m->answer = *answer;
     m->fetch = *answer->fetch;
     m->answer.fetch = &m->fetch;
-    loop_post(ex->loop, &m->super);
+    exchange_hand(ex, &m->super);
 }
 
 static void run_readable(struct loop_message *super) {
     struct exchange *ex = H2O_STRUCT_FROM_MEMBER(struct exchange, readable, super);
-    if (ex->req != NULL && ex->fill != NULL && !ex->writing) // Writing now: exchange_abandon() has sent the end.
-        pump(ex);
+    atomic_store(&ex->readable_posted, false); // Before the look: what comes after it is told again.
+    if (ex->req != NULL && ex->sending.reader != NULL && ex->started)
+        sending_readable(ex);
     exchange_unref(ex);
 }
 
-/// The fill calls this at most once for each fill_peek() that gave nothing, so one message suffices.
+/// The message is one, and may be on its way already.
 static void on_readable(void *ctx) {
     struct exchange *ex = ctx;
+    if (atomic_exchange(&ex->readable_posted, true))
+        return;
     exchange_ref(ex);
     ex->readable.run = run_readable;
     loop_post(ex->loop, &ex->readable);
@@ -213,10 +179,12 @@ static struct range asked_range(const struct exchange *ex) {
 }
 
 void blob_start(struct exchange *ex) {
-    static const struct fill_callbacks callbacks = {on_answered, on_readable, on_released};
+    static const struct reader_callbacks callbacks = {on_answered, on_readable, on_released};
     struct content_place place = exchange_place(ex);
     struct range range = asked_range(ex);
     ex->whole_range = range.kind == RANGE_BYTES && range.first == 0 && range.last == UINT64_MAX;
-    ex->fill = content_blob(ex->gateway->content, &place, ex->route.digest, ex->route.method == METHOD_HEAD, &range,
-                            ex->config->limits.transfer_window, &callbacks, exchange_ref(ex));
+    exchange_ask(ex);
+    ex->sending.reader = content_blob(ex->gateway->content, &place, ex->route.digest, ex->route.method == METHOD_HEAD,
+                                      &range, ex->config->limits.transfer_window, &callbacks, exchange_ref(ex));
+    exchange_asked(ex);
 }

@@ -4,6 +4,7 @@
 
 #include "gateway/front/exchange.h"
 
+#include "gateway/front/figures.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -12,6 +13,10 @@
 #include <sys/random.h>
 #include <time.h>
 
+static const char *const source_words[] = {
+    [SOURCE_NONE] = NULL,   [SOURCE_HIT] = "hit",     [SOURCE_FOLLOW] = "follow",
+    [SOURCE_MISS] = "miss", [SOURCE_STALE] = "stale",
+};
 static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix"};
 
 h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
@@ -45,7 +50,7 @@ void exchange_unref(struct exchange *ex) {
 }
 
 bool exchange_client_owes(const struct exchange *ex) {
-    return ex->started && (ex->fill == NULL || ex->writing);
+    return ex->started && (ex->sending.reader == NULL || ex->sending.writing);
 }
 
 static enum action action_of(const struct route *r) {
@@ -84,6 +89,39 @@ void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
     }
 }
 
+void exchange_served(struct exchange *ex, enum content_source source, const struct fetch_result *r) {
+    exchange_came_by(ex, r);
+    ex->source = source;
+    if (source == SOURCE_STALE)
+        err_set(&ex->message, "served as it was kept, for the registry could not be asked: %s", r->err.text);
+}
+
+void exchange_client_left(struct exchange *ex) {
+    if (ex->message.text[0] == '\0' || ex->source == SOURCE_STALE)
+        err_set(&ex->message, "the client left, or read nothing for too long, before the end");
+}
+
+// --- answers from elsewhere ---
+
+void exchange_ask(struct exchange *ex) {
+    ex->asking = true;
+}
+
+void exchange_asked(struct exchange *ex) {
+    struct loop_message *prompt = ex->prompt;
+    ex->asking = false;
+    ex->prompt = NULL;
+    if (prompt != NULL)
+        prompt->run(prompt);
+}
+
+void exchange_hand(struct exchange *ex, struct loop_message *answer) {
+    if (loop_is_current(ex->loop) && ex->asking)
+        ex->prompt = answer;
+    else
+        loop_post(ex->loop, answer);
+}
+
 /// What is left of the request's one deadline.
 static unsigned time_left_ms(const struct exchange *ex) {
     int64_t left = (int64_t)ex->config->limits.upstream_timeout_s * 1000 - (clock_ms() - ex->began_ms);
@@ -91,7 +129,7 @@ static unsigned time_left_ms(const struct exchange *ex) {
 }
 
 struct content_place exchange_place(const struct exchange *ex) {
-    return (struct content_place){
+    struct content_place place = {
         .owner = gateway_owner(ex->config),
         .registry = ex->registry,
         .name = ex->route.registry,
@@ -100,6 +138,8 @@ struct content_place exchange_place(const struct exchange *ex) {
         .deadline_ms = time_left_ms(ex),
         .connect_timeout_ms = ex->config->limits.connect_timeout_s * 1000,
     };
+    config_terms(ex->config, ex->registry, &place.terms);
+    return place;
 }
 
 // --- the log line ---
@@ -156,6 +196,7 @@ static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct 
     r->would_rule = ex->would_rule;
     r->rule = ex->rule;
     r->reason = ex->reason != REASON_NONE ? denial_reason_word(ex->reason) : NULL;
+    r->source = source_words[ex->source];
     r->upstream = ex->upstream;
     r->hop_count = ex->hop_count;
     for (int i = 0; i < ex->hop_count; i++)
@@ -177,6 +218,7 @@ static void write_log(struct exchange *ex, h2o_req_t *req) {
     r.user_agent = agent;
     r.method = method;
     audit_write(ex->gateway->audit, &r);
+    figures_exchange(ex, &r);
     free(agent);
     free(method);
 }
@@ -199,6 +241,7 @@ void exchange_log_early(h2o_req_t *req, const char *message) {
     r.status = req->res.status;
     r.message = message;
     audit_write(g->audit, &r);
+    figures_early(g, &r);
     config_unref(config);
     free(id);
     free(method);
@@ -221,9 +264,7 @@ static void on_dispose(void *p) {
         c->idle_since_ms = clock_ms();
     }
     ex->req = NULL;
-    if (ex->fill != NULL)
-        fill_close(ex->fill);
-    ex->fill = NULL;
+    sending_end(ex);
     manifest_unref(ex->manifest);
     ex->manifest = NULL;
     free(ex->body);
@@ -272,9 +313,8 @@ void exchange_abandon(struct exchange *ex) {
     static h2o_generator_t generator;
     if (ex->req == NULL)
         return;
-    if (ex->started && ex->fill != NULL && !ex->writing) { // libh2o watches no socket that it does not write to.
-        ex->writing = true;
-        h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_ERROR);
+    if (ex->started && ex->sending.reader != NULL && !ex->sending.writing) {
+        sending_abandon(ex);
         return;
     }
     if (ex->started) {

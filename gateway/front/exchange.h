@@ -8,6 +8,7 @@
 #pragma once
 
 #include "gateway/front/loop.h"
+#include "gateway/front/sending.h"
 
 enum { EXCHANGE_ID_HEX = 16 };
 
@@ -44,16 +45,20 @@ struct exchange {
     const char *body_next;
     size_t body_left;
 
-    // What streams (blob.c).
+    // What streams (blob.c, sending.c).
     h2o_generator_t generator;
-    struct fill *fill;
-    bool writing;     ///< libh2o has something to write and will call `proceed`.
-    size_t sending;   ///< Bytes peeked and handed to libh2o.
-    bool to_verify;   ///< The digest is being computed.
+    struct sending sending;
+    bool to_verify;   ///< The digest is verified, or will be with the last byte.
     bool whole_range; ///< Asked for as "bytes=0-".
     struct loop_message readable;
+    atomic_bool readable_posted;
+
+    struct loop_message linked;  ///< The links have been loaded.
+    bool asking;                 ///< A call is under way that may answer before it returns...
+    struct loop_message *prompt; ///< ... and the answer, if it did.
 
     // For the log.
+    enum content_source source;
     bool denied;
     enum denial_reason reason;
     char rule[128], would[8], would_rule[HOSTPORT_TEXT_MAX + 64];
@@ -86,6 +91,20 @@ void exchange_would(struct exchange *ex, const char *would, const char *why);
 
 /// Keep what the log says of the way to the content.
 void exchange_came_by(struct exchange *ex, const struct fetch_result *result);
+
+/// The same of content that is served: whence it is, and why it is stale where it is.
+void exchange_served(struct exchange *ex, enum content_source source, const struct fetch_result *result);
+
+/// Keep that the client left, or was cut, before the end, unless something else is to be told.
+void exchange_client_left(struct exchange *ex);
+
+/// Around a call that answers by exchange_hand(): if it answers on the loop's own thread before it returns, the answer
+/// is run by exchange_asked(), and waits for no other message.
+void exchange_ask(struct exchange *ex);
+void exchange_asked(struct exchange *ex);
+
+/// Carry an answer to the exchange's loop. Any thread.
+void exchange_hand(struct exchange *ex, struct loop_message *answer);
 
 /// Where and for whom content is fetched.
 struct content_place exchange_place(const struct exchange *ex);

@@ -25,13 +25,17 @@ enum {
     GATEWAY_CONNECTIONS_MIN = 16
 };
 
+struct metrics;
+
 struct gateway {
     pthread_mutex_t lock; ///< Guards `config`.
     struct config *config;
     struct fetcher *fetcher;
+    struct store *store; ///< NULL: nothing is kept.
     struct content *content;
     struct denials *denials;
     struct audit *audit;
+    struct metrics *metrics;   ///< NULL: nobody counts.
     atomic_size_t connections; ///< Over all loops.
     size_t connections_max;
 };

@@ -194,3 +194,12 @@ bool listeners_open(struct config *config, const struct listener_set *old, struc
     }
     return true;
 }
+
+bool listeners_open_one(struct config *config, const struct listener_config *lc, struct listener_set *out,
+                        struct err *err) {
+    out->count = 0;
+    struct listener *l = open_listener(config, lc, NULL, err);
+    if (l != NULL)
+        out->item[out->count++] = l;
+    return l != NULL;
+}

@@ -32,6 +32,11 @@ struct listener_set {
 /// (LISTEN_FDS) with the same address, or new ones. On failure nothing is kept, `out` is empty and `err` names the
 /// address.
 bool listeners_open(struct config *config, const struct listener_set *old, struct listener_set *out, struct err *err);
+
+/// A set of one that `config` does not list: `settings` must live as long as its listener.
+bool listeners_open_one(struct config *config, const struct listener_config *settings, struct listener_set *out,
+                        struct err *err);
+
 void listeners_close(struct listener_set *set);
 
 /// The same listeners in another set, to be closed by its owner.

@@ -5,9 +5,11 @@
 #include "gateway/front/loop.h"
 
 #include "gateway/front/linger.h"
+#include "gateway/metrics/metrics.h"
 #include "mirrors/base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/tcp.h> // glibc's struct tcp_info lacks tcpi_bytes_acked.
 #include <netinet/in.h>
@@ -22,6 +24,8 @@ enum {
     TCP_STATE_ESTABLISHED = 1, // As the kernel numbers them; its header for programs does not say.
     TICK_S = 1,
     ACCEPTS_PER_TURN = 16,
+    /// So many bytes libh2o sends in TLS records of 1400, which let a browser begin early; a registry's client needs all.
+    WHOLE_RECORDS_AFTER = 200 * 1024,
     RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
     HANDSHAKE_TIMEOUT_MS = 10 * 1000,
     IDLE_EXTRA_MS = 15 * 1000, ///< Beyond the idle timeout: a TLS handshake comes before it.
@@ -53,18 +57,24 @@ struct loop {
     h2o_globalconf_t globalconf;
     h2o_context_t ctx;
     h2o_multithread_receiver_t receiver;
-    h2o_socket_t *tick; ///< A timerfd; NULL: none was to be had.
+    h2o_socket_t *tick;       ///< A timerfd; NULL: none was to be had.
+    struct metrics_loop *lag; ///< How late it comes; NULL: nobody counts.
     struct connection *connections;
     struct watched *watched;
     struct retired *retired;
     struct lingering *lingering;
     bool stopping;
     int64_t stop_at_ms;
+    char scratch[LOOP_SCRATCH_MAX];
     sem_t ready, ended, unneeded; ///< The thread's life: it may be posted to; it serves nobody any more; it may go.
 };
 
 struct gateway *loop_gateway(const struct loop *l) {
     return l->gateway;
+}
+
+char *loop_scratch(struct loop *l) {
+    return l->scratch;
 }
 
 struct connection *loop_connection(h2o_req_t *req) {
@@ -80,6 +90,10 @@ void loop_linger(struct connection *c) {
 }
 
 // --- messages ---
+
+bool loop_is_current(const struct loop *l) {
+    return pthread_equal(l->thread, pthread_self());
+}
 
 void loop_post(struct loop *l, struct loop_message *m) {
     memset(&m->super, 0, sizeof(m->super));
@@ -145,6 +159,7 @@ static void connection_new(struct watched *w, h2o_socket_t *sock) {
     atomic_fetch_add(&l->gateway->connections, 1);
     sock->on_close.cb = on_connection_close;
     sock->on_close.data = c;
+    sock->bytes_written = WHOLE_RECORDS_AFTER;
     h2o_accept(w->accept, sock);
 }
 
@@ -197,10 +212,10 @@ static void free_retired(struct loop *l, int64_t older_than_ms) {
     }
 }
 
-static void watch(struct loop *l, struct listener *listener) {
+static bool watch(struct loop *l, struct listener *listener) {
     int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (fd < 0)
-        return;
+        return false;
     struct watched *w = mem_zalloc(1, sizeof(*w));
     w->loop = l;
     w->listener = listener_ref(listener);
@@ -210,6 +225,7 @@ static void watch(struct loop *l, struct listener *listener) {
     w->next = l->watched;
     l->watched = w;
     h2o_socket_read_start(w->sock, on_accept);
+    return true;
 }
 
 static void unwatch(struct loop *l, struct watched *w) {
@@ -239,18 +255,32 @@ static struct watched *find_watched(struct loop *l, const char *address) {
     return w;
 }
 
-struct listen_message {
-    struct loop_message super;
-    struct loop *loop;
+/// What all loops are told together; freed with the last reference, as a loop may come late.
+struct telling {
+    atomic_int refs;
+    atomic_uint unwatched; ///< Sockets that a loop could not watch.
+    sem_t done;            ///< Posted by each loop.
     struct listener_set set;
 };
 
-static void run_listen(struct loop_message *super) {
-    struct listen_message *m = H2O_STRUCT_FROM_MEMBER(struct listen_message, super, super);
-    struct loop *l = m->loop;
+static void telling_unref(struct telling *t) {
+    if (atomic_fetch_sub(&t->refs, 1) != 1)
+        return;
+    listeners_close(&t->set);
+    sem_destroy(&t->done);
+    free(t);
+}
+
+struct listen_message {
+    struct loop_message super;
+    struct loop *loop;
+    struct telling *telling; ///< A reference.
+};
+
+static void rewatch(struct loop *l, const struct listener_set *set) {
     for (struct watched *w = l->watched, *next; w != NULL; w = next) {
         next = w->next;
-        struct listener *now = find(&m->set, w->listener->address);
+        struct listener *now = find(set, w->listener->address);
         if (now == NULL) {
             unwatch(l, w);
             continue;
@@ -259,19 +289,56 @@ static void run_listen(struct loop_message *super) {
         w->listener = listener_ref(now);
         w->accept = accept_new(l, now);
     }
-    for (size_t i = 0; i < m->set.count && !l->stopping; i++)
-        if (find_watched(l, m->set.item[i]->address) == NULL)
-            watch(l, m->set.item[i]);
-    listeners_close(&m->set);
+}
+
+static void run_listen(struct loop_message *super) {
+    struct listen_message *m = H2O_STRUCT_FROM_MEMBER(struct listen_message, super, super);
+    struct loop *l = m->loop;
+    const struct listener_set *set = &m->telling->set;
+    rewatch(l, set);
+    for (size_t i = 0; i < set->count && !l->stopping; i++)
+        if (find_watched(l, set->item[i]->address) == NULL && !watch(l, set->item[i]))
+            atomic_fetch_add(&m->telling->unwatched, 1);
+    sem_post(&m->telling->done);
+    telling_unref(m->telling);
     free(m);
 }
 
-void loop_listen(struct loop *l, const struct listener_set *set) {
+static void tell(struct loop *l, struct telling *t) {
     struct listen_message *m = mem_zalloc(1, sizeof(*m));
     m->super.run = run_listen;
     m->loop = l;
-    m->set = listeners_copy(set);
+    m->telling = t;
     loop_post(l, &m->super);
+}
+
+/// False: they took too long.
+static bool await(struct telling *t, unsigned count) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LOOP_LISTEN_MAX_MS / 1000;
+    while (count > 0) {
+        if (sem_clockwait(&t->done, CLOCK_MONOTONIC, &until) == 0)
+            count--;
+        else if (errno != EINTR)
+            return false;
+    }
+    return true;
+}
+
+bool loops_listen(struct loop *const *loops, unsigned count, const struct listener_set *set, struct err *err) {
+    struct telling *t = mem_zalloc(1, sizeof(*t));
+    atomic_init(&t->refs, (int)count + 1);
+    atomic_init(&t->unwatched, 0);
+    sem_init(&t->done, 0, 0);
+    t->set = listeners_copy(set);
+    for (unsigned i = 0; i < count; i++)
+        tell(loops[i], t);
+    bool in_time = await(t, count), all = atomic_load(&t->unwatched) == 0;
+    telling_unref(t);
+    if (!in_time)
+        return err_set(err, "a front loop is stuck: until it runs again it serves its old listeners");
+    return all || err_set(err, "too many files are open: not every front loop serves every listener");
 }
 
 // --- the tick ---
@@ -326,8 +393,10 @@ static void check_connections(struct loop *l) {
 }
 
 static void on_tick(h2o_socket_t *sock, const char *err) {
+    struct loop *l = sock->data;
     h2o_buffer_consume(&sock->input, sock->input->size); // How often it was due does not matter.
-    check_connections(sock->data);
+    metrics_loop_tick(l->lag, clock_ms());
+    check_connections(l);
 }
 
 /// libh2o's own timers follow the wall clock, and would stand still after a step back; the kernel's need not.
@@ -338,6 +407,8 @@ static void start_tick(struct loop *l) {
         return;
     l->tick = h2o_evloop_socket_create(l->ctx.loop, fd, 0);
     l->tick->data = l;
+    if (l->gateway->metrics != NULL)
+        l->lag = metrics_loop_new(l->gateway->metrics, clock_ms(), TICK_S * 1000);
     h2o_socket_read_start(l->tick, on_tick);
 }
 
@@ -411,6 +482,7 @@ static void *run(void *arg) {
             c->loop->handlers->abandon(c->exchange);
     }
     run_until_empty(l, clock_ms() + CUT_WAIT_MS);
+    metrics_loop_end(l->lag);
     sem_post(&l->ended);
     sem_wait(&l->unneeded);
     dispose(l);

@@ -11,7 +11,11 @@
 #include "gateway/front/libh2o.h"
 #include "gateway/front/listener.h"
 
-enum { PEER_TEXT_MAX = 64 };
+enum {
+    PEER_TEXT_MAX = 64,
+    LOOP_SCRATCH_MAX = 64 * 1024,
+    LOOP_LISTEN_MAX_MS = 5000 ///< So long loops_listen() waits for loops that do not answer.
+};
 
 struct exchange;
 
@@ -53,8 +57,13 @@ struct loop *loop_new(struct gateway *g, const struct loop_handlers *handlers, s
 /// Any thread.
 void loop_post(struct loop *l, struct loop_message *m);
 
-/// From now on serve exactly this set (the references are taken for the loop). Any thread.
-void loop_listen(struct loop *l, const struct listener_set *set);
+/// Is this the loop's own thread?
+bool loop_is_current(const struct loop *l);
+
+/// From now on serve exactly this set (the loops take references). Returns when all of them do; false: some do not yet,
+/// for LOOP_LISTEN_MAX_MS (they will as soon as they run again) or for want of descriptors, as `err` says. Any thread
+/// but a loop's.
+bool loops_listen(struct loop *const *loops, unsigned count, const struct listener_set *set, struct err *err);
 
 /// Stop accepting, let requests in flight finish for up to `grace_ms`, then cut them; the thread ends. Any thread.
 void loop_stop(struct loop *l, unsigned grace_ms);
@@ -66,6 +75,9 @@ void loop_wait(struct loop *l);
 void loop_free(struct loop *l);
 
 struct gateway *loop_gateway(const struct loop *l);
+
+/// LOOP_SCRATCH_MAX bytes for whatever runs on the loop, until it returns.
+char *loop_scratch(struct loop *l);
 
 /// The connection that a request came on.
 struct connection *loop_connection(h2o_req_t *req);

@@ -2,7 +2,7 @@
 //
 // Deciding a request, and manifests: decided by name, read and judged, decided again when the digest is known.
 //
-// Everything runs on the exchange's loop; what comes from a fetch thread comes as a loop message.
+// Everything runs on the exchange's loop; what comes from another thread comes as a loop message.
 
 #include "gateway/front/pull.h"
 
@@ -44,48 +44,45 @@ static bool denied(struct exchange *ex, const struct verdict *v, const struct qu
 
 // --- manifests ---
 
+typedef void (*manifest_next)(struct exchange *ex, const struct manifest_answer *answer);
+
+/// A manifest that was asked for, and then its answer.
 struct manifest_message {
     struct loop_message super;
     struct exchange *exchange; ///< A reference.
+    manifest_next next;
     struct manifest *manifest; ///< A reference, or NULL.
     struct fetch_result fetch;
-    void (*next)(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch);
-};
-
-struct manifest_wait {
-    struct exchange *exchange; ///< A reference.
-    void (*next)(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch);
+    enum content_source source;
 };
 
 static void run_manifest(struct loop_message *super) {
     struct manifest_message *m = H2O_STRUCT_FROM_MEMBER(struct manifest_message, super, super);
+    struct manifest_answer answer = {m->manifest, &m->fetch, m->source};
     if (m->exchange->req != NULL && !m->exchange->started)
-        m->next(m->exchange, m->manifest, &m->fetch);
+        m->next(m->exchange, &answer);
     manifest_unref(m->manifest);
     exchange_unref(m->exchange);
     free(m);
 }
 
-/// On a fetch thread (or the loop's own): carry the answer to the loop.
 static void on_manifest(void *ctx, const struct manifest_answer *answer) {
-    struct manifest_wait *w = ctx;
-    struct manifest_message *m = mem_zalloc(1, sizeof(*m));
-    m->super.run = run_manifest;
-    m->exchange = w->exchange;
+    struct manifest_message *m = ctx;
     m->manifest = answer->manifest != NULL ? manifest_ref(answer->manifest) : NULL;
     m->fetch = *answer->fetch;
-    m->next = w->next;
-    free(w);
-    loop_post(m->exchange->loop, &m->super);
+    m->source = answer->source;
+    exchange_hand(m->exchange, &m->super);
 }
 
-static void read_manifest(struct exchange *ex, const char *tag, const char *digest,
-                          void (*next)(struct exchange *, struct manifest *, const struct fetch_result *)) {
-    struct manifest_wait *w = mem_zalloc(1, sizeof(*w));
+static void read_manifest(struct exchange *ex, const char *tag, const char *digest, manifest_next next) {
+    struct manifest_message *m = mem_zalloc(1, sizeof(*m));
     struct content_place place = exchange_place(ex);
-    w->exchange = exchange_ref(ex);
-    w->next = next;
-    content_manifest(ex->gateway->content, &place, tag, digest, ex->route.method == METHOD_GET, on_manifest, w);
+    m->super.run = run_manifest;
+    m->exchange = exchange_ref(ex);
+    m->next = next;
+    exchange_ask(ex);
+    content_manifest(ex->gateway->content, &place, tag, digest, ex->route.method == METHOD_GET, on_manifest, m);
+    exchange_asked(ex);
 }
 
 static void send_manifest(struct exchange *ex, struct manifest *m) {
@@ -116,13 +113,14 @@ static bool refused_document(struct exchange *ex, const struct manifest *m) {
     return true;
 }
 
-static void got_manifest(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch) {
+static void got_manifest(struct exchange *ex, const struct manifest_answer *answer) {
+    struct manifest *m = answer->manifest;
     struct verdict v;
     if (m == NULL) {
-        answer_failure(ex, fetch);
+        answer_failure(ex, answer->fetch);
         return;
     }
-    exchange_came_by(ex, fetch);
+    exchange_served(ex, answer->source, answer->fetch);
     memcpy(ex->digest, m->digest, sizeof(ex->digest));
     memcpy(ex->media_type, m->media_type, sizeof(ex->media_type));
     if (refused_document(ex, m))
@@ -204,8 +202,9 @@ static bool lasting(const struct fetch_result *fetch) {
     return fetch->outcome == FETCH_NOT_FOUND || fetch->outcome == FETCH_REFUSED;
 }
 
-static void got_child(struct exchange *ex, struct manifest *m, const struct fetch_result *fetch) {
-    if (m == NULL ? lasting(fetch) : m->verdict != DOCUMENT_OK)
+static void got_child(struct exchange *ex, const struct manifest_answer *answer) {
+    const struct manifest *m = answer->manifest;
+    if (m == NULL ? lasting(answer->fetch) : m->verdict != DOCUMENT_OK)
         links_skip(ex->links.links, ex->route.registry, ex->route.repository,
                    ex->children->digest[ex->children_read - 1]);
     permit(ex);
@@ -272,7 +271,35 @@ static bool told_before(struct exchange *ex) {
     return true;
 }
 
-void pull_start(struct exchange *ex) {
-    if (!told_before(ex))
+// --- links from the store ---
+
+static void run_linked(struct loop_message *super) {
+    struct exchange *ex = H2O_STRUCT_FROM_MEMBER(struct exchange, linked, super);
+    if (ex->req != NULL && !ex->started)
         permit(ex);
+    exchange_unref(ex);
+}
+
+static void on_linked(void *ctx) {
+    struct exchange *ex = ctx;
+    ex->linked.run = run_linked;
+    loop_post(ex->loop, &ex->linked);
+}
+
+/// What is asked by digest, and listings (which are cut to what may be pulled), are decided by what tags led to
+/// earlier; after a restart the store knows.
+static bool needs_links(const struct exchange *ex) {
+    return ex->registry != NULL && (ex->route.digest[0] != '\0' || ex->route.kind == ROUTE_TAGS);
+}
+
+void pull_start(struct exchange *ex) {
+    if (told_before(ex))
+        return;
+    if (needs_links(ex)) {
+        exchange_ref(ex);
+        if (!content_load_links(ex->gateway->content, ex->route.registry, ex->route.repository, on_linked, ex))
+            return;
+        exchange_unref(ex);
+    }
+    permit(ex);
 }

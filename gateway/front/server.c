@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Bringing the gateway up and down, and reloading its configuration.
+//
+// The order of the end: the loops stop serving; the fetcher's threads end; fetcher and store are idle together (each
+// may give work to the other); then nothing uses the content any more, and it is freed before the loops, whose last
+// messages only give things back.
 
 #include "gateway/front/server.h"
 
+#include "gateway/front/admin.h"
 #include "gateway/front/control.h"
 #include "gateway/front/early.h"
 #include "gateway/front/exchange.h"
+#include "gateway/front/figures.h"
 #include "gateway/front/loop.h"
 #include "gateway/front/request.h"
 #include "mirrors/base/mem.h"
 
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +34,9 @@ struct server {
     struct loop *loops[LOOPS_MAX];
     unsigned loop_count;
     struct control *control;
-    bool started; ///< The log says so.
+    struct admin *admin;  ///< NULL: not configured.
+    bool started;         ///< The log says so.
+    sem_t held, released; ///< At the end: a worker of the store was held; may go.
 };
 
 // --- sizes ---
@@ -85,9 +94,80 @@ static bool start_loops(struct server *s, unsigned count, struct err *err) {
         if (s->loops[s->loop_count] == NULL)
             return false;
     }
-    for (unsigned i = 0; i < s->loop_count; i++)
-        loop_listen(s->loops[i], &s->listeners);
-    return true;
+    return loops_listen(s->loops, s->loop_count, &s->listeners, err);
+}
+
+// --- the store ---
+
+/// Asked on the store's thread, of the configuration that is in force then.
+static bool is_kept(void *ctx, const char *registry, const char *repository, const char *tag) {
+    struct server *s = ctx;
+    struct config *c = gateway_config(&s->gateway);
+    bool kept = config_store_keeps(c, registry, repository, tag);
+    config_unref(c);
+    return kept;
+}
+
+static void on_store_event(void *ctx, const char *event, const char *sentence) {
+    struct server *s = ctx;
+    struct config *c = gateway_config(&s->gateway);
+    log_event(s, event, c->hash, sentence);
+    config_unref(c);
+}
+
+static struct store_settings store_settings(struct server *s, const struct store_config *c) {
+    return (struct store_settings){
+        .directory = c->directory,
+        .max_size = c->max_size,
+        .min_free = c->min_free,
+        .keep = is_kept,
+        .ctx = s,
+        .event = on_store_event,
+    };
+}
+
+static bool open_store(struct server *s, struct err *err) {
+    const struct store_config *c = &s->gateway.config->store;
+    if (!c->enabled)
+        return true;
+    struct store_settings settings = store_settings(s, c);
+    s->gateway.store = store_open(&settings, err);
+    return s->gateway.store != NULL;
+}
+
+static void reconfigure_store(struct server *s, const struct config *c) {
+    struct store_settings settings = store_settings(s, &c->store);
+    if (s->gateway.store != NULL)
+        store_reconfigure(s->gateway.store, &settings);
+}
+
+/// A job that holds its worker until all of them are held: then no other is running.
+static void hold_worker(void *ctx) {
+    struct server *s = ctx;
+    sem_post(&s->held);
+    sem_wait(&s->released);
+}
+
+/// Returns when the store's workers have done what they were given.
+static void settle_store(struct server *s) {
+    unsigned count = 0;
+    while (count < STORE_WORKERS && store_work(s->gateway.store, hold_worker, s))
+        count++;
+    for (unsigned i = 0; i < count; i++)
+        sem_wait(&s->held);
+    for (unsigned i = 0; i < count; i++)
+        sem_post(&s->released);
+}
+
+/// Returns when neither the fetcher nor the store works for anybody any more.
+static void settle(struct server *s) {
+    if (s->gateway.fetcher == NULL)
+        return;
+    fetcher_stop(s->gateway.fetcher);
+    do {
+        if (s->gateway.store != NULL)
+            settle_store(s);
+    } while (fetcher_drain(s->gateway.fetcher));
 }
 
 static bool start_back(struct server *s, unsigned threads, struct err *err) {
@@ -96,9 +176,9 @@ static bool start_back(struct server *s, unsigned threads, struct err *err) {
         return err_set(err, "the kernel gives no random bytes");
     s->gateway.denials = denials_new(secret);
     s->gateway.fetcher = fetcher_new(threads, err);
-    if (s->gateway.fetcher == NULL)
+    if (s->gateway.fetcher == NULL || !open_store(s, err))
         return false;
-    s->gateway.content = content_new(s->gateway.fetcher);
+    s->gateway.content = content_new(s->gateway.fetcher, s->gateway.store);
     return true;
 }
 
@@ -106,13 +186,22 @@ static bool reload_for_control(void *ctx, char *hash, struct err *err) {
     return server_reload(ctx, hash, err);
 }
 
+/// The first to be up: it says that the rest is not yet.
+static bool start_admin(struct server *s, struct err *err) {
+    struct config *c = s->gateway.config;
+    if (c->admin.enabled)
+        s->admin = admin_new(&s->gateway, c, err);
+    return !c->admin.enabled || s->admin != NULL;
+}
+
 static bool start(struct server *s, struct err *err) {
     struct config *c = s->gateway.config;
     unsigned threads = thread_count(c);
     s->gateway.connections_max = connections_max(c);
+    s->gateway.metrics = metrics_new();
     s->gateway.audit = audit_new(c->log_file, c->gateway_name, c->log_on_full, err);
-    if (s->gateway.audit == NULL || !listeners_open(c, NULL, &s->listeners, err) || !start_back(s, threads, err) ||
-        !start_loops(s, threads, err))
+    if (s->gateway.audit == NULL || !start_admin(s, err) || !listeners_open(c, NULL, &s->listeners, err) ||
+        !start_back(s, threads, err) || !start_loops(s, threads, err))
         return false;
     if (c->control != NULL)
         s->control = control_new(c->control, reload_for_control, s, err);
@@ -122,7 +211,10 @@ static bool start(struct server *s, struct err *err) {
 /// Clients of a socket that systemd opened and nobody serves would wait for ever.
 static void warn_of_unclaimed(struct server *s) {
     char address[HOSTPORT_TEXT_MAX + 1], text[HOSTPORT_TEXT_MAX + 128];
+    const struct admin_config *admin = &s->gateway.config->admin;
     for (int i = 0; listeners_unclaimed(&s->listeners, i, address); i++) {
+        if (admin->enabled && strcmp(admin->address, address) == 0)
+            continue;
         snprintf(text, sizeof(text), "systemd opened %s, which no listener names: whoever connects there waits",
                  address);
         log_event(s, "warning", s->gateway.config->hash, text);
@@ -133,6 +225,8 @@ struct server *server_new(struct config *config, struct err *err) {
     struct server *s = mem_zalloc(1, sizeof(*s));
     pthread_mutex_init(&s->gateway.lock, NULL);
     pthread_mutex_init(&s->reload_lock, NULL);
+    sem_init(&s->held, 0, 0);
+    sem_init(&s->released, 0, 0);
     s->gateway.config = config;
     if (!start(s, err)) {
         server_stop(s);
@@ -140,6 +234,8 @@ struct server *server_new(struct config *config, struct err *err) {
         return NULL;
     }
     s->started = true;
+    figures_configured(&s->gateway, config, &s->listeners);
+    admin_set_state(s->admin, ADMIN_SERVING);
     log_event(s, "start", config->hash, "pullgate " PULLGATE_VERSION " serves");
     warn_of_unclaimed(s);
     return s;
@@ -153,8 +249,9 @@ static bool try_reload(struct server *s, const struct config *old, struct config
     *out = c;
     if (c == NULL || !config_reloadable(old, c, err) || !listeners_open(c, &s->listeners, &opened, err))
         return false;
-    for (unsigned i = 0; i < s->loop_count; i++)
-        loop_listen(s->loops[i], &opened);
+    struct err late;
+    if (!loops_listen(s->loops, s->loop_count, &opened, &late))
+        log_event(s, "warning", c->hash, late.text);
     listeners_close(&s->listeners);
     s->listeners = opened;
     return true;
@@ -168,8 +265,11 @@ bool server_reload(struct server *s, char *hash, struct err *err) {
     if (ok) {
         memcpy(hash, fresh->hash, CONFIG_HASH_HEX + 1);
         gateway_set_config(&s->gateway, fresh);
+        reconfigure_store(s, fresh);
+        figures_configured(&s->gateway, fresh, &s->listeners);
     } else {
         config_unref(fresh);
+        metrics_reload_failed(s->gateway.metrics);
     }
     if (ok)
         warn_of_unclaimed(s);
@@ -187,6 +287,8 @@ void server_reopen_log(struct server *s) {
 
 void server_stop(struct server *s) {
     struct config *c = s->gateway.config;
+    if (s->started)
+        admin_set_state(s->admin, ADMIN_STOPPING);
     control_free(s->control);
     s->control = NULL;
     for (unsigned i = 0; i < s->loop_count; i++)
@@ -196,19 +298,26 @@ void server_stop(struct server *s) {
         loop_wait(s->loops[i]);
     if (s->started)
         log_event(s, "stop", c->hash, "pullgate " PULLGATE_VERSION " ends");
+    admin_free(s->admin); // It read what is freed next.
+    s->admin = NULL;
 }
 
 void server_free(struct server *s) {
-    fetcher_free(s->gateway.fetcher); // Its last answers are messages to the loops, which still exist.
+    settle(s);
+    store_close(s->gateway.store);
+    fetcher_free(s->gateway.fetcher);
+    content_free(s->gateway.content);
     for (unsigned i = 0; i < s->loop_count; i++)
         loop_free(s->loops[i]);
-    content_free(s->gateway.content);
     denials_free(s->gateway.denials);
     if (s->gateway.audit != NULL)
         audit_free(s->gateway.audit);
+    metrics_free(s->gateway.metrics);
     config_unref(s->gateway.config);
     pthread_mutex_destroy(&s->gateway.lock);
     pthread_mutex_destroy(&s->reload_lock);
+    sem_destroy(&s->held);
+    sem_destroy(&s->released);
     free(s);
 }
 

@@ -1,377 +1,520 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fill in memory: a ring of at most `window` bytes between one writer (a fetch thread) and one reader (a front loop).
+// Fills: the table of what is coming, the transfer that writes, the followers that are told.
 //
-// `lock` guards the ring, the state and the two flags that say who sleeps; hashing happens outside it, in the order of
-// arrival, by the writer alone. The writer and the reader hold a reference each.
+// The intake's callbacks (one fetch thread at a time) are the only writer. They gather small pieces and write them at
+// the latest when the thread's turn ends, so that readers see bytes as soon as they come, in few calls. With every
+// write the hash so far is put aside: were the next write to fail, a reader could go on from exactly there. Lock order:
+// table, fill. A fill that can give nobody anything any more leaves the table before its state says so.
 
+#include "mirrors/content/fill.h"
+
+#include "mirrors/base/clock.h"
 #include "mirrors/base/mem.h"
-#include "mirrors/content/inside.h"
+#include "mirrors/content/intake.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-enum { FILL_WINDOW_MIN = 64 * 1024 };
+enum { WOKEN_AT_ONCE = 64 };
+
+struct fills {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    struct lru *table; ///< registry, digest -> struct fill. Holds no reference: each takes itself out before it ends.
+    size_t live;       ///< Not ended, or being committed.
+};
 
 struct fill {
-    atomic_int refs;
+    atomic_int refs; ///< One of the transfer (until committed or failed) and one of each follower.
     struct content *content;
-    struct fill_callbacks callbacks;
-    void *ctx;
-    struct fetch *fetch;
-    char *name; ///< The registry's.
+    struct content_place place;
     char digest[DIGEST_TEXT_MAX + 1];
-    struct range asked;
-    bool head_only;
-    bool urls_pass;    ///< Refused as a manifest for its `urls`, which monitor mode lets pass.
-    uint64_t expected; ///< Size by the manifest, UINT64_MAX unknown.
+    struct content_key key;
 
     // The writer's alone.
-    struct digest_hasher *hasher; ///< NULL: not to be verified.
-    bool answered;
-    bool overrun; ///< More came than was promised.
-    uint64_t received;
-    uint64_t promised; ///< Bytes that have to come, no more and no fewer; UINT64_MAX: nobody said.
+    struct store_file *file; ///< NULL before the head, and after the end.
+    char *buffer;
+    size_t capacity, buffered;
+    uint64_t written;
+    bool headed, dead; ///< `dead`: nothing more is taken; the transfer is being cancelled.
 
     pthread_mutex_t lock;
-    char *ring;
-    size_t window, start, used;
-    bool hold_back; ///< The last byte stays until the digest is verified.
-    bool reader_waits, writer_waits, closed;
+    struct intake *intake;
     enum fill_state state;
-    bool wrong_content;
+    uint64_t ready, total;
+    int fd;                     ///< Of its own, so that followers can read whatever becomes of the file; -1 without.
+    struct digest_hasher *hash; ///< Of the `written` bytes.
+    bool wrong_content, kept;
+    struct fetch_result result;
     struct err err;
+    struct fill_follower *followers;
+    size_t follower_count;
+    int64_t orphan_since; ///< 0: somebody follows, or enough is there.
 };
+
+// --- the end of the memory ---
+
+static void close_file(void *ctx) {
+    close((int)(intptr_t)ctx);
+}
+
+/// The last descriptor of a removed file: closing it may take the file system a while.
+static void dispose_file(const struct fill *f) {
+    void *fd = (void *)(intptr_t)f->fd;
+    if (f->fd >= 0 && (f->kept || !store_work(f->content->store, close_file, fd)))
+        close_file(fd);
+}
 
 static void unref(struct fill *f) {
     if (atomic_fetch_sub(&f->refs, 1) != 1)
         return;
-    f->callbacks.released(f->ctx);
-    fetch_unref(f->fetch);
-    digest_hasher_free(f->hasher);
+    dispose_file(f);
+    intake_unref(f->intake);
+    content_place_deinit(&f->place);
+    digest_hasher_free(f->hash);
     pthread_mutex_destroy(&f->lock);
-    free(f->name);
-    free(f->ring);
+    free(f->buffer);
     free(f);
 }
 
-// --- the answer's head ---
+// --- the table ---
 
-static void tell(struct fill *f, const struct fill_answer *a) {
-    f->answered = true;
-    f->callbacks.answered(f->ctx, a);
+struct fills *fills_new(void) {
+    struct fills *t = mem_zalloc(1, sizeof(*t));
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->ended, NULL);
+    t->table = lru_new(FILLS_MAX, 0, NULL);
+    return t;
 }
 
-static void tell_failure(struct fill *f, const struct fetch_result *result) {
-    struct fetch_result r = *result;
-    struct fill_answer a = {.ok = false, .fetch = &r};
-    if (f->expected != UINT64_MAX) // What the manifest says, whatever the upstream does.
-        snprintf(r.content_range, sizeof(r.content_range), "bytes */%" PRIu64, f->expected);
-    tell(f, &a);
+void fills_free(struct fills *t) {
+    if (t == NULL)
+        return;
+    pthread_mutex_lock(&t->lock);
+    while (t->live > 0)
+        pthread_cond_wait(&t->ended, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+    lru_free(t->table);
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->ended);
+    free(t);
 }
 
-static void refuse(struct fill *f, const struct fetch_result *so_far, enum fetch_outcome outcome,
-                   const char *sentence) {
-    struct fetch_result r = *so_far;
-    r.outcome = outcome;
-    err_set(&r.err, "%s", sentence);
-    tell_failure(f, &r);
+size_t fills_count(struct fills *t) {
+    pthread_mutex_lock(&t->lock);
+    size_t count = t->live;
+    pthread_mutex_unlock(&t->lock);
+    return count;
 }
 
-/// Does a 206 answer what was asked?
-static bool range_fits(const struct fill *f, const struct fill_answer *a) {
-    if (f->asked.kind == RANGE_BYTES)
-        return a->first == f->asked.first && a->last <= f->asked.last;
-    return f->asked.kind == RANGE_SUFFIX && a->last - a->first < f->asked.suffix && a->last + 1 == a->total;
+static struct content_key key_of(const struct content_place *place, const char *digest) {
+    struct content_key key;
+    content_key_begin(&key, NULL, place->name);
+    content_key_add(&key, digest);
+    return key;
 }
 
-static bool read_partial(struct fill *f, const struct transfer_head *h, struct fill_answer *a) {
-    if (!content_range_parse(h->content_range, strlen(h->content_range), &a->first, &a->last, &a->total) ||
-        !range_fits(f, a))
-        return false;
-    a->partial = true;
-    a->length = a->last - a->first + 1;
-    if (a->total == UINT64_MAX)
-        a->total = f->expected;
-    if (a->total == UINT64_MAX && a->first == 0)
-        return false; // It may hold the blob's last byte, and nobody could tell.
-    return a->last < a->total && (h->length < 0 || (uint64_t)h->length == a->length);
+/// Another fill may have the key by now.
+static void remove_locked(struct fills *t, const struct fill *f) {
+    if (lru_peek(t->table, f->key.bytes, f->key.len) == f)
+        lru_remove(t->table, f->key.bytes, f->key.len);
 }
 
-static bool read_head(struct fill *f, const struct transfer_head *h, struct fill_answer *a) {
-    a->ok = true;
-    a->length = a->total = h->length < 0 ? UINT64_MAX : (uint64_t)h->length;
-    a->last = a->total - 1;
-    return h->status != 206 || read_partial(f, h, a);
+static void remove_from_table(struct fill *f) {
+    struct fills *t = f->content->fills;
+    pthread_mutex_lock(&t->lock);
+    remove_locked(t, f);
+    pthread_mutex_unlock(&t->lock);
 }
 
-static bool is_whole(const struct fill *f, const struct fill_answer *a) {
-    return !f->head_only && a->first == 0 && (!a->partial || a->last + 1 == a->total);
+/// The transfer has ended and nothing works for it any more.
+static void finish(struct fill *f) {
+    struct fills *t = f->content->fills;
+    unref(f); // Before the count: the store may be closed as soon as nothing is live.
+    pthread_mutex_lock(&t->lock);
+    t->live--;
+    pthread_cond_broadcast(&t->ended);
+    pthread_mutex_unlock(&t->lock);
 }
 
-/// An answer without a byte is complete with its head, so it is judged before.
-static bool wrongly_empty(const struct fill *f, const struct fill_answer *a) {
-    enum digest_algorithm algorithm;
-    char digest[DIGEST_TEXT_MAX + 1];
-    if (f->head_only || a->length != 0 || digest_check(f->digest, strlen(f->digest), &algorithm) != DIGEST_OK)
-        return false;
-    digest_of(algorithm, "", 0, digest);
-    return strcmp(digest, f->digest) != 0;
+// --- telling followers ---
+
+static bool has_news(const struct fill *f, const struct fill_follower *w) {
+    return w->waits && (w->state != f->state || f->ready > w->seen);
 }
 
-static void prepare(struct fill *f, const struct fill_answer *a) {
-    enum digest_algorithm algorithm = DIGEST_SHA256;
-    bool whole = is_whole(f, a);
-    f->promised = a->length;
-    if (whole && digest_check(f->digest, strlen(f->digest), &algorithm) == DIGEST_OK) {
-        f->hasher = digest_hasher_new(algorithm);
-        f->hold_back = true;
-    }
-    if (a->length < f->window)
-        f->window = a->length > FILL_WINDOW_MIN ? (size_t)a->length : FILL_WINDOW_MIN;
-    if (!f->head_only)
-        f->ring = mem_alloc(f->window);
-}
-
-static enum transfer_flow on_head(void *ctx, const struct transfer_head *h, const struct fetch_result *so_far) {
-    struct fill *f = ctx;
-    struct fill_answer a = {.fetch = so_far};
-    char text[ERR_TEXT_MAX];
-    if (!read_head(f, h, &a)) {
-        snprintf(text, sizeof(text), "%s answered a range request with another range", so_far->where);
-        refuse(f, so_far, FETCH_BROKEN, text);
-        return TRANSFER_STOP;
-    }
-    if (wrongly_empty(f, &a)) {
-        snprintf(text, sizeof(text), "%s sent nothing at all as %s", so_far->where, f->digest);
-        fetch_mismatched(f->content->fetcher, f->name, so_far->upstream, f->digest, text);
-        refuse(f, so_far, FETCH_MISMATCH, text);
-        return TRANSFER_STOP;
-    }
-    if (a.total != UINT64_MAX && f->expected != UINT64_MAX && a.total != f->expected) {
-        snprintf(text, sizeof(text), "%s says that this blob has %" PRIu64 " bytes, its manifest says %" PRIu64,
-                 so_far->where, a.total, f->expected);
-        refuse(f, so_far, FETCH_MISMATCH, text);
-        return TRANSFER_STOP;
-    }
-    if (!a.partial && a.length == UINT64_MAX && f->expected != UINT64_MAX) {
-        a.length = a.total = f->expected; // Chunked; the manifest says how long it is, and on_body holds it to that.
-        a.last = a.total - 1;
-    }
-    prepare(f, &a);
-    a.verified = f->hasher != NULL;
-    a.refused = f->urls_pass ? DOCUMENT_URLS : DOCUMENT_OK;
-    tell(f, &a);
-    return TRANSFER_CONTINUE;
-}
-
-// --- the writer ---
-
-static void ring_write(struct fill *f, const char *data, size_t len) {
-    size_t at = (f->start + f->used) % f->window;
-    size_t first = f->window - at < len ? f->window - at : len;
-    memcpy(f->ring + at, data, first);
-    memcpy(f->ring, data + first, len - first);
-    f->used += len;
-}
-
-/// Wake the reader once for all that one turn of the fetch thread brought, not for each piece.
-static void on_turn(void *ctx) {
-    struct fill *f = ctx;
-    pthread_mutex_lock(&f->lock);
-    bool wake = f->reader_waits && !f->closed && f->used > (f->hold_back ? 1U : 0U);
-    f->reader_waits = f->reader_waits && !wake;
-    pthread_mutex_unlock(&f->lock);
-    if (wake)
-        f->callbacks.readable(f->ctx);
-}
-
-static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
-    struct fill *f = ctx;
-    pthread_mutex_lock(&f->lock);
-    bool fits = f->used + len <= f->window;
-    if (f->closed) {
-        pthread_mutex_unlock(&f->lock);
-        return TRANSFER_STOP;
-    }
-    f->overrun = len > f->promised - f->received;
-    if (f->overrun) {
-        pthread_mutex_unlock(&f->lock);
-        return TRANSFER_STOP;
-    }
-    if (fits)
-        ring_write(f, data, len);
-    else
-        f->writer_waits = true;
-    pthread_mutex_unlock(&f->lock);
-    if (!fits)
-        return TRANSFER_PAUSE;
-    f->received += len;
-    if (f->hasher != NULL)
-        digest_hasher_add(f->hasher, data, len);
-    if (f->received == len) // The client waits for its first byte.
-        on_turn(f);
-    return TRANSFER_CONTINUE;
-}
-
-/// Compare what came with what was asked for; a difference is remembered for a while, so that clients that retry hear
-/// it at once.
-static bool verify(struct fill *f, const struct fetch_result *result, struct err *err) {
-    char digest[DIGEST_TEXT_MAX + 1];
-    if (f->hasher == NULL)
-        return true;
-    digest_hasher_end(f->hasher, digest);
-    if (strcmp(digest, f->digest) == 0)
-        return true;
-    err_set(err, "%s sent content whose digest is %s, not %s", result->where, digest, f->digest);
-    fetch_mismatched(f->content->fetcher, f->name, result->upstream, f->digest, err->text);
-    return false;
-}
-
-static void set_end(struct fill *f, enum fill_state state, const struct err *err, bool wrong_content) {
-    pthread_mutex_lock(&f->lock);
-    f->state = state;
-    f->wrong_content = wrong_content;
-    if (state == FILL_FAILED) {
-        f->used -= f->hold_back && f->used > 0; // The byte that was held back never leaves.
-        f->err = *err;
-    }
-    f->hold_back = false;
-    bool wake = f->reader_waits && !f->closed;
-    f->reader_waits = false;
-    pthread_mutex_unlock(&f->lock);
-    if (wake)
-        f->callbacks.readable(f->ctx);
-}
-
-/// The front has told its client how much comes, which therefore is what has to come, whatever framed the
-/// upstream's answer.
-static bool length_fits(const struct fill *f, const struct fetch_result *result, struct err *err) {
-    if (f->overrun)
-        return err_set(err, "%s sent more than the %" PRIu64 " bytes that this should have", result->where,
-                       f->promised);
-    if (result->outcome == FETCH_OK && !f->head_only && f->promised != UINT64_MAX && f->received != f->promised)
-        return err_set(err, "%s ended its answer after %" PRIu64 " of %" PRIu64 " bytes", result->where, f->received,
-                       f->promised);
-    return true;
-}
-
-static void on_done(void *ctx, const struct fetch_result *result) {
-    struct fill *f = ctx;
-    struct err err = result->err;
-    if (!f->answered)
-        tell_failure(f, result);
-    if (!length_fits(f, result, &err) || result->outcome != FETCH_OK)
-        set_end(f, FILL_FAILED, &err, false);
-    else if (f->head_only || verify(f, result, &err))
-        set_end(f, FILL_COMPLETE, NULL, false);
-    else
-        set_end(f, FILL_FAILED, &err, true);
-    unref(f);
-}
-
-// --- the reader ---
-
-size_t fill_peek(struct fill *f, struct iovec *spans, size_t max, enum fill_state *state) {
+static size_t gather(struct fill *f, struct fill_follower *out, size_t max) {
     size_t count = 0;
     pthread_mutex_lock(&f->lock);
-    size_t ready = f->hold_back && f->used > 0 ? f->used - 1 : f->used;
-    size_t first = f->window - f->start < ready ? f->window - f->start : ready;
-    if (first > 0 && max > 0)
-        spans[count++] = (struct iovec){f->ring + f->start, first};
-    if (ready > first && max > 1)
-        spans[count++] = (struct iovec){f->ring, ready - first};
-    *state = f->state;
-    f->reader_waits = count == 0 && f->state == FILL_RUNNING;
+    for (struct fill_follower *w = f->followers; w != NULL && count < max; w = w->next) {
+        if (!has_news(f, w))
+            continue;
+        w->waits = false;
+        w->hold(w->ctx);
+        out[count++] = *w;
+    }
     pthread_mutex_unlock(&f->lock);
     return count;
 }
 
-void fill_consume(struct fill *f, size_t bytes) {
-    pthread_mutex_lock(&f->lock);
-    f->start = (f->start + bytes) % f->window;
-    f->used -= bytes;
-    bool resume = f->writer_waits && f->used <= f->window / 2;
-    if (resume)
-        f->writer_waits = false;
-    pthread_mutex_unlock(&f->lock);
-    if (resume)
-        fetch_resume(f->fetch);
+static void tell(struct fill *f) {
+    struct fill_follower woken[WOKEN_AT_ONCE];
+    size_t count;
+    do {
+        count = gather(f, woken, WOKEN_AT_ONCE);
+        for (size_t i = 0; i < count; i++)
+            woken[i].changed(woken[i].ctx);
+    } while (count == WOKEN_AT_ONCE);
 }
 
-void fill_failure(struct fill *f, struct err *err, bool *wrong_content) {
-    pthread_mutex_lock(&f->lock);
-    *err = f->err;
-    *wrong_content = f->wrong_content;
-    pthread_mutex_unlock(&f->lock);
+/// The last byte of what could be all is held back until it is verified.
+static void publish_locked(struct fill *f) {
+    bool may_be_all = f->written > 0 && (f->total == UINT64_MAX || f->written == f->total);
+    bool hold_back = f->state != FILL_COMPLETE && f->state != FILL_BROKEN && may_be_all;
+    f->ready = f->written - (hold_back ? 1 : 0);
 }
 
-void fill_close(struct fill *f) {
+static void set_state(struct fill *f, enum fill_state state) {
     pthread_mutex_lock(&f->lock);
-    f->closed = true;
-    bool running = f->state == FILL_RUNNING;
+    f->state = state;
+    publish_locked(f);
     pthread_mutex_unlock(&f->lock);
-    if (running && f->fetch != NULL)
-        fetch_cancel(f->fetch);
-    unref(f);
+    tell(f);
+}
+
+// --- the writer ---
+
+/// The disk does not take more. There is more to come, so the last byte that was written is not the blob's.
+static bool break_off(struct fill *f) {
+    f->dead = true;
+    remove_from_table(f);
+    store_file_drop(f->file);
+    f->file = NULL;
+    set_state(f, FILL_BROKEN);
+    return false;
+}
+
+/// `hash`: what was taken so far, which is what will be written then; takes it over. NULL: keep the one from before.
+static bool flush(struct fill *f, struct digest_hasher *hash) {
+    if (f->buffered > 0 && !store_file_write(f->file, f->buffer, f->buffered)) {
+        digest_hasher_free(hash);
+        return break_off(f);
+    }
+    pthread_mutex_lock(&f->lock);
+    f->written += f->buffered;
+    f->buffered = 0;
+    if (hash != NULL) {
+        digest_hasher_free(f->hash);
+        f->hash = hash;
+    }
+    publish_locked(f);
+    pthread_mutex_unlock(&f->lock);
+    return true;
+}
+
+/// It is set when the intake has started, which may be after its first callback.
+static struct intake *own_intake(struct fill *f) {
+    pthread_mutex_lock(&f->lock);
+    struct intake *i = f->intake;
+    pthread_mutex_unlock(&f->lock);
+    return i;
+}
+
+static bool flush_and_tell(struct fill *f) {
+    if (f->buffered == 0)
+        return true;
+    if (!flush(f, intake_hash(own_intake(f))))
+        return false;
+    tell(f);
+    return true;
+}
+
+static bool open_file(struct fill *f, uint64_t size) {
+    f->file = store_file_new(f->content->store, f->digest, size);
+    int fd = f->file != NULL ? fcntl(store_file_fd(f->file), F_DUPFD_CLOEXEC, 3) : -1;
+    pthread_mutex_lock(&f->lock);
+    f->fd = fd;
+    pthread_mutex_unlock(&f->lock);
+    return fd >= 0;
+}
+
+static void make_buffer(struct fill *f, uint64_t total) {
+    f->capacity = total < FILL_BUFFER ? (size_t)total + 1 : FILL_BUFFER;
+    f->buffer = mem_alloc(f->capacity);
+}
+
+static enum transfer_flow on_head(void *ctx, const struct intake_head *head) {
+    struct fill *f = ctx;
+    f->headed = true;
+    pthread_mutex_lock(&f->lock);
+    f->result = *head->so_far;
+    f->total = head->total;
+    pthread_mutex_unlock(&f->lock);
+    negative_note(f->content, &f->place, f->digest, head->so_far);
+    store_note_confirmed(f->content->store, f->place.name, f->place.repository, f->digest, (int64_t)time(NULL));
+    if (!open_file(f, head->total)) {
+        break_off(f);
+        return TRANSFER_STOP;
+    }
+    make_buffer(f, head->total);
+    set_state(f, FILL_RUNNING);
+    return TRANSFER_CONTINUE;
+}
+
+static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
+    struct fill *f = ctx;
+    if (f->dead)
+        return TRANSFER_STOP;
+    // Flushed before, not after: only now does the intake's hash cover just what is in the buffer.
+    if (len > f->capacity - f->buffered && !flush_and_tell(f))
+        return TRANSFER_STOP;
+    if (len > f->capacity) {
+        f->buffer = mem_resize(f->buffer, len, 1);
+        f->capacity = len;
+    }
+    memcpy(f->buffer + f->buffered, data, len);
+    f->buffered += len;
+    return TRANSFER_CONTINUE;
+}
+
+static bool enough(const struct fill *f) {
+    unsigned percent = f->place.terms.finish_percent;
+    if (percent == 0 || percent > 100 || f->total == UINT64_MAX)
+        return percent == 0;
+    return (double)f->ready * 100.0 >= (double)f->total * (double)percent;
+}
+
+static bool is_orphan(struct fill *f) {
+    pthread_mutex_lock(&f->lock);
+    bool orphan = f->orphan_since != 0 && clock_ms() - f->orphan_since >= CONTENT_ORPHAN_MS;
+    pthread_mutex_unlock(&f->lock);
+    return orphan;
+}
+
+/// Nobody came: end it, so that nobody can join what ends; unless somebody just did, or enough is there by now.
+static bool abandon(struct fill *f) {
+    struct fills *t = f->content->fills;
+    pthread_mutex_lock(&t->lock);
+    pthread_mutex_lock(&f->lock);
+    bool ends = f->follower_count == 0 && !enough(f);
+    f->orphan_since = 0;
+    if (ends) {
+        remove_locked(t, f);
+        f->state = FILL_FAILED;
+        err_set(&f->err, "nobody waited for %s any more", f->digest);
+    }
+    pthread_mutex_unlock(&f->lock);
+    pthread_mutex_unlock(&t->lock);
+    return ends;
+}
+
+static void on_turn(void *ctx) {
+    struct fill *f = ctx;
+    if (f->dead)
+        return;
+    f->dead = !flush_and_tell(f) || (is_orphan(f) && abandon(f));
+    if (f->dead)
+        intake_cancel(own_intake(f));
+}
+
+// --- the end ---
+
+static void on_committed(void *ctx, struct piece *piece) {
+    struct fill *f = ctx;
+    f->kept = piece != NULL;
+    piece_unref(piece);
+    remove_from_table(f);
+    finish(f);
+}
+
+static void commit(struct fill *f) {
+    struct store_file *file = f->file;
+    f->file = NULL;
+    store_file_commit(file, f->place.name, f->place.repository, "", on_committed, f);
+}
+
+static void note_absent(struct fill *f, const struct fetch_result *result) {
+    negative_note(f->content, &f->place, f->digest, result);
+    if (result->outcome == FETCH_NOT_FOUND)
+        store_note_gone(f->content->store, f->place.name, f->place.repository, f->digest);
+}
+
+static void fail(struct fill *f, bool wrong, const struct fetch_result *result, const struct err *err) {
+    if (!f->headed)
+        note_absent(f, result);
+    remove_from_table(f);
+    store_file_drop(f->file);
+    f->file = NULL;
+    pthread_mutex_lock(&f->lock);
+    f->result = *result;
+    f->err = *err;
+    f->result.err = *err;
+    if (f->result.outcome == FETCH_OK)
+        f->result.outcome = wrong ? FETCH_MISMATCH : FETCH_BROKEN;
+    f->wrong_content = wrong;
+    f->state = FILL_FAILED;
+    publish_locked(f);
+    pthread_mutex_unlock(&f->lock);
+    tell(f);
+    finish(f);
+}
+
+static void on_end(void *ctx, enum intake_end end, const struct fetch_result *result, const struct err *err) {
+    struct fill *f = ctx;
+    bool complete = end == INTAKE_COMPLETE && !f->dead && flush(f, NULL);
+    if (complete) {
+        pthread_mutex_lock(&f->lock);
+        f->total = f->written;
+        pthread_mutex_unlock(&f->lock);
+        set_state(f, FILL_COMPLETE);
+        commit(f);
+    } else if (f->dead) { // Broken or abandoned: all that is to be said was said.
+        store_file_drop(f->file);
+        f->file = NULL;
+        finish(f);
+    } else {
+        fail(f, end == INTAKE_WRONG, result, err);
+    }
 }
 
 // --- the start ---
 
-/// Monitor mode lets `urls` pass, as in manifests.
-static bool refused_before(struct fill *f, const struct content_place *place) {
-    struct refusal refusal;
-    if (!content_refused(f->content, place, f->digest, &refusal))
-        return false;
-    f->urls_pass = place->monitor && refusal.verdict == DOCUMENT_URLS;
-    if (f->urls_pass)
-        return false;
-    struct fetch_result nothing = {.outcome = FETCH_CANCELLED};
-    struct fill_answer a = {.fetch = &nothing, .refused = refusal.verdict, .err = refusal.err};
-    f->state = FILL_FAILED;
-    tell(f, &a);
-    return true;
+static void start_transfer(struct fill *f) {
+    static const struct intake_callbacks callbacks = {on_head, on_body, on_turn, on_end};
+    struct intake_spec spec = {.place = &f->place, .digest = f->digest, .total = UINT64_MAX};
+    pthread_mutex_lock(&f->lock); // See own_intake().
+    f->intake = intake_start(f->content, &spec, &callbacks, f);
+    pthread_mutex_unlock(&f->lock);
 }
 
-/// What to ask the upstream for: nothing for all of it, and for "bytes=0-", which many clients send for all of it.
-static const char *upstream_range(const struct fill *f, char *out, size_t size) {
-    if (f->asked.kind == RANGE_SUFFIX)
-        snprintf(out, size, "bytes=-%" PRIu64, f->asked.suffix);
-    else if (f->asked.kind != RANGE_BYTES || (f->asked.first == 0 && f->asked.last == UINT64_MAX))
-        return NULL;
-    else if (f->asked.last == UINT64_MAX)
-        snprintf(out, size, "bytes=%" PRIu64 "-", f->asked.first);
-    else
-        snprintf(out, size, "bytes=%" PRIu64 "-%" PRIu64, f->asked.first, f->asked.last);
-    return out;
-}
-
-struct fill *content_blob(struct content *c, const struct content_place *place, const char *digest, bool head,
-                          const struct range *range, size_t window, const struct fill_callbacks *callbacks, void *ctx) {
-    static const struct fetch_callbacks from_fetch = {on_head, on_body, on_turn, on_done};
+static struct fill *fill_new(struct content *c, const struct content_place *place, const char *digest,
+                             const struct content_key *key) {
     struct fill *f = mem_zalloc(1, sizeof(*f));
-    char text[64];
     atomic_init(&f->refs, 1);
     f->content = c;
-    f->callbacks = *callbacks;
-    f->ctx = ctx;
-    f->name = mem_strdup(place->name);
+    content_place_copy(&f->place, place);
     memcpy(f->digest, digest, strlen(digest) + 1);
-    f->head_only = head;
-    f->window = window > FILL_WINDOW_MIN ? window : FILL_WINDOW_MIN;
-    if (range != NULL && !head)
-        f->asked = *range;
-    f->expected = content_size(c, place, digest);
-    f->promised = UINT64_MAX;
+    f->key = *key;
+    f->fd = -1;
+    f->total = UINT64_MAX;
     pthread_mutex_init(&f->lock, NULL);
-    if (refused_before(f, place))
-        return f;
-    struct fetch_spec spec = content_spec(place, FETCH_BLOB, digest);
-    spec.head = head;
-    spec.range = upstream_range(f, text, sizeof(text));
-    atomic_fetch_add(&f->refs, 1);
-    f->fetch = fetch_start(c->fetcher, &spec, &from_fetch, f);
     return f;
+}
+
+static void join(struct fill *f, struct fill_follower *w) {
+    atomic_fetch_add(&f->refs, 1);
+    pthread_mutex_lock(&f->lock);
+    w->waits = false;
+    w->prev = NULL;
+    w->next = f->followers;
+    if (w->next != NULL)
+        w->next->prev = w;
+    f->followers = w;
+    f->follower_count++;
+    f->orphan_since = 0;
+    pthread_mutex_unlock(&f->lock);
+}
+
+bool fill_is_own(const struct fill *f, const struct content_place *place) {
+    return strcmp(f->place.repository, place->repository) == 0;
+}
+
+enum fill_origin fill_origin(struct content *c, const struct content_place *place, const char *digest) {
+    struct fills *t = c->fills;
+    enum fill_origin origin = FILL_NOWHERE;
+    struct content_key key = key_of(place, digest);
+    pthread_mutex_lock(&t->lock);
+    const struct fill *f = lru_peek(t->table, key.bytes, key.len);
+    if (f != NULL)
+        origin = fill_is_own(f, place) ? FILL_OWN : FILL_FOREIGN;
+    pthread_mutex_unlock(&t->lock);
+    return origin;
+}
+
+/// A fill leaves the table after the store knows its content: who finds neither may begin.
+static bool may_begin(struct content *c, const struct content_place *place, const char *digest) {
+    struct store_facts facts;
+    if (!store_writable(c->store))
+        return false;
+    store_recall(c->store, place->name, place->repository, digest, &facts);
+    bool held = facts.piece != NULL;
+    piece_unref(facts.piece);
+    return !held;
+}
+
+static struct fill *begin_locked(struct content *c, const struct content_place *place, const char *digest,
+                                 const struct content_key *key) {
+    if (!may_begin(c, place, digest))
+        return NULL;
+    struct fill *f = fill_new(c, place, digest, key);
+    lru_put(c->fills->table, key->bytes, key->len, f, 0);
+    c->fills->live++;
+    return f;
+}
+
+struct fill *fill_find_or_begin(struct content *c, const struct content_place *place, const char *digest,
+                                bool confirmed, struct fill_follower *follower, bool *begun) {
+    struct content_key key = key_of(place, digest);
+    pthread_mutex_lock(&c->fills->lock);
+    struct fill *f = lru_get(c->fills->table, key.bytes, key.len);
+    *begun = f == NULL;
+    if (f == NULL)
+        f = begin_locked(c, place, digest, &key);
+    else if (!confirmed && !fill_is_own(f, place))
+        f = NULL;
+    if (f != NULL)
+        join(f, follower);
+    pthread_mutex_unlock(&c->fills->lock);
+    if (f != NULL && *begun)
+        start_transfer(f);
+    return f;
+}
+
+// --- followers ---
+
+void fill_look(struct fill *f, struct fill_follower *follower, bool wait, uint64_t seen, struct fill_view *out) {
+    pthread_mutex_lock(&f->lock);
+    *out = (struct fill_view){f->state, f->ready, f->total, f->fd, f->wrong_content};
+    bool goes_on = f->state == FILL_ASKING || f->state == FILL_RUNNING;
+    follower->waits = wait && goes_on && f->ready <= seen;
+    follower->seen = seen;
+    follower->state = f->state;
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fill_result(struct fill *f, struct fetch_result *result, struct err *err) {
+    pthread_mutex_lock(&f->lock);
+    if (result != NULL)
+        *result = f->result;
+    if (err != NULL)
+        *err = f->err;
+    pthread_mutex_unlock(&f->lock);
+}
+
+struct digest_hasher *fill_hash(struct fill *f) {
+    pthread_mutex_lock(&f->lock);
+    struct digest_hasher *h = f->hash != NULL ? digest_hasher_copy(f->hash) : NULL;
+    pthread_mutex_unlock(&f->lock);
+    return h;
+}
+
+void fill_leave(struct fill *f, struct fill_follower *w) {
+    pthread_mutex_lock(&f->lock);
+    if (w->next != NULL)
+        w->next->prev = w->prev;
+    if (w->prev != NULL)
+        w->prev->next = w->next;
+    else
+        f->followers = w->next;
+    w->waits = false;
+    f->follower_count--;
+    bool runs = f->state == FILL_ASKING || f->state == FILL_RUNNING;
+    if (f->follower_count == 0 && runs && !enough(f))
+        f->orphan_since = clock_ms();
+    pthread_mutex_unlock(&f->lock);
+    unref(f);
 }

@@ -34,8 +34,29 @@ enum {
 
 struct links;
 
-struct links *links_new(void);
+/// Every link that is new (not those of links_load()) is told to `learned`, outside the lock, on the thread that taught
+/// it; NULL: to nobody.
+typedef void (*links_learned_fn)(void *ctx, const char *registry, const char *repository, const char *parent,
+                                 const char *child, unsigned flags);
+
+struct links *links_new(links_learned_fn learned, void *ctx);
 void links_free(struct links *l);
+
+/// What `learned` is told of a link, and links_load() wants back; 0: a tag led to it.
+enum links_flag {
+    LINKS_DOCUMENT = 1,  ///< The parent's document names the child.
+    LINKS_LISTED = 2,    ///< And as a manifest of an index.
+    LINKS_SUBJECT = 4,   ///< The child is a referrer of the parent...
+    LINKS_READ_CHILD = 8 ///< ... as its own document says.
+};
+
+/// One link that was kept, in the order in which they were learned. Does not count as news.
+void links_load(struct links *l, const char *registry, const char *repository, const char *parent, const char *child,
+                unsigned flags);
+
+/// All that was kept of a repository has been loaded, until the repository is forgotten for want of room.
+void links_loaded(struct links *l, const char *registry, const char *repository);
+bool links_is_loaded(struct links *l, const char *registry, const char *repository);
 
 /// A tag of this repository led to `digest` now. Earlier digests of the tag stay linked.
 void links_tag(struct links *l, const char *registry, const char *repository, const char *tag, const char *digest);

@@ -111,6 +111,12 @@ struct digest_hasher *digest_hasher_new(enum digest_algorithm algorithm) {
     return h;
 }
 
+struct digest_hasher *digest_hasher_copy(const struct digest_hasher *h) {
+    struct digest_hasher *copy = digest_hasher_new(h->algorithm);
+    must(EVP_MD_CTX_copy_ex(copy->context, h->context));
+    return copy;
+}
+
 void digest_hasher_free(struct digest_hasher *h) {
     if (h == NULL)
         return;

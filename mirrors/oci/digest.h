@@ -28,6 +28,8 @@ enum digest_result digest_check(const char *s, size_t len, enum digest_algorithm
 struct digest_hasher;
 
 struct digest_hasher *digest_hasher_new(enum digest_algorithm algorithm);
+/// One of its own that has seen the same bytes.
+struct digest_hasher *digest_hasher_copy(const struct digest_hasher *h);
 void digest_hasher_free(struct digest_hasher *h);
 void digest_hasher_add(struct digest_hasher *h, const void *data, size_t len);
 

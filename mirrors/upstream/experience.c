@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What was learned of endpoints lately. `lock` guards both tables.
+// What was learned of upstreams lately. `lock` guards the tables.
 
 #include "mirrors/upstream/experience.h"
 
@@ -15,6 +15,7 @@
 struct experience {
     pthread_mutex_t lock;
     struct lru *resting;    ///< Endpoint -> until when.
+    struct lru *limited;    ///< Registry -> until when.
     struct lru *mismatched; ///< Registry, host, digest -> sentence and until when.
 };
 
@@ -27,6 +28,7 @@ struct experience *experience_new(void) {
     struct experience *x = mem_zalloc(1, sizeof(*x));
     pthread_mutex_init(&x->lock, NULL);
     x->resting = lru_new(EXPERIENCE_ENTRIES_MAX, 0, free);
+    x->limited = lru_new(EXPERIENCE_ENTRIES_MAX, 0, free);
     x->mismatched = lru_new(EXPERIENCE_ENTRIES_MAX, 0, free);
     return x;
 }
@@ -35,6 +37,7 @@ void experience_free(struct experience *x) {
     if (x == NULL)
         return;
     lru_free(x->resting);
+    lru_free(x->limited);
     lru_free(x->mismatched);
     pthread_mutex_destroy(&x->lock);
     free(x);
@@ -71,6 +74,19 @@ void experience_good(struct experience *x, const char *endpoint) {
 
 bool experience_rests(struct experience *x, const char *endpoint) {
     return recall(x, x->resting, endpoint, NULL);
+}
+
+int experience_limited_left(struct experience *x, const char *registry) {
+    pthread_mutex_lock(&x->lock);
+    const struct remembered *r = lru_peek(x->limited, registry, strlen(registry));
+    int64_t left_ms = r != NULL ? r->until_ms - clock_ms() : 0;
+    pthread_mutex_unlock(&x->lock);
+    return left_ms > 0 ? (int)((left_ms + 999) / 1000) : 0;
+}
+
+void experience_limited(struct experience *x, const char *registry, int seconds) {
+    if (seconds > experience_limited_left(x, registry))
+        remember(x, x->limited, registry, seconds, "");
 }
 
 static char *key_of(const char *registry, const char *host, const char *digest) {

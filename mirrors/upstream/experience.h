@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What was learned of endpoints lately: which failed, and which gave wrong content for a digest.
+// What was learned of upstreams lately: which endpoints failed, which gave wrong content for a digest, and which
+// registries asked to be left alone.
 //
 // Bounded tables under a lock of their own. Thread-safe.
 
@@ -27,6 +28,12 @@ void experience_good(struct experience *x, const char *endpoint);
 
 /// Did it fail a short while ago?
 bool experience_rests(struct experience *x, const char *endpoint);
+
+/// `registry` asked to be left alone for so long. A shorter time does not cut a longer one that runs.
+void experience_limited(struct experience *x, const char *registry, int seconds);
+
+/// For how many seconds more? 0: it may be asked.
+int experience_limited_left(struct experience *x, const char *registry);
 
 /// `host` of this registry gave wrong content for `digest`; `sentence` is what later asks get.
 void experience_mismatched(struct experience *x, const char *registry, const char *host, const char *digest,

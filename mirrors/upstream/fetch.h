@@ -5,8 +5,10 @@
 //
 // A fetcher has threads of its own, each with a libcurl multi handle. Any thread may start, resume
 // and cancel a fetch; all callbacks of one fetch come on one fetch thread, in order: head at most once (only for
-// content: 200, 206), then body, then done exactly once. The registry belongs to a configuration, which the
-// fetch (and a token request that outlives it) holds by reference through `struct fetch_owner`.
+// content: 200, 206), then body, then done exactly once. A registry that asked to be left alone (429, or 503 with
+// Retry-After) is not asked before that time is over: fetches end with FETCH_LIMITED at once. The registry belongs to a
+// configuration, which the fetch (and a token request that outlives it) holds by reference through `struct
+// fetch_owner`.
 
 #pragma once
 
@@ -19,7 +21,8 @@
 enum {
     FETCH_ERROR_BODY_MAX = 16 * 1024, ///< Of an upstream's error answer, read for its message.
     FETCH_MESSAGE_MAX = 200,          ///< Printable bytes of it that are passed on.
-    FETCH_TOKENS_MAX = 10000
+    FETCH_TOKENS_MAX = 10000,
+    FETCH_FIGURES_MAX = 1000 ///< Registries with figures of their own; what comes after them is counted as "other".
 };
 
 enum fetch_resource { FETCH_MANIFEST, FETCH_BLOB, FETCH_TAGS, FETCH_REFERRERS };
@@ -28,7 +31,7 @@ enum fetch_outcome {
     FETCH_OK,            ///< 200 or 206, complete.
     FETCH_NOT_FOUND,     ///< 404: `code`, `message`.
     FETCH_RANGE,         ///< 416.
-    FETCH_LIMITED,       ///< 429: `retry_after`.
+    FETCH_LIMITED,       ///< 429, or told so a short while ago (then `status` is 0): `retry_after`.
     FETCH_REFUSED,       ///< 401 or 403 after one fresh token, without credentials of ours: `message`.
     FETCH_CREDENTIAL,    ///< The same with credentials of ours: `credential` names them.
     FETCH_STATUS,        ///< Any other status: `status`.
@@ -101,7 +104,13 @@ struct fetch;
 /// Start `threads` threads.
 struct fetcher *fetcher_new(unsigned threads, struct err *err);
 
-/// Cancel everything (done is called for each), stop the threads.
+/// Cancel everything (done is called for each), stop the threads. What is started afterwards waits for fetcher_drain().
+void fetcher_stop(struct fetcher *f);
+
+/// After fetcher_stop(): cancel on this thread what was started since. False: nothing was.
+bool fetcher_drain(struct fetcher *f);
+
+/// All of that, and free. NULL is allowed.
 void fetcher_free(struct fetcher *f);
 
 /// Start. The strings of `spec` are copied. The returned handle is the caller's and must be given back by
@@ -121,3 +130,18 @@ void fetch_unref(struct fetch *f);
 /// get.
 void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
                       const char *sentence);
+
+/// What was asked of one registry since the start. A request is one transfer to any of its hosts: endpoints, where they
+/// redirect to, and token servers.
+struct fetch_figures {
+    const char *registry; ///< Canonical, as asked; "other" for all that found no room.
+    uint64_t requests;
+    uint64_t errors;             ///< Of them: ended without an answer, or with 429 or 5xx, or broke off.
+    uint64_t limited;            ///< Of them: 429, or 503 with Retry-After.
+    uint64_t us;                 ///< Of all requests together, from their start to their end.
+    int64_t ratelimit_remaining; ///< As the registry said last; -1: never.
+};
+
+/// Visit the figures of every registry that was asked, in no particular order. Any thread; `visit` must be short and
+/// must not start a fetch.
+void fetcher_figures(struct fetcher *f, void (*visit)(void *ctx, const struct fetch_figures *figures), void *ctx);

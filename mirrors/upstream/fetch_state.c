@@ -8,6 +8,7 @@
 #include "mirrors/upstream/fetch_thread.h"
 
 #include "mirrors/base/mem.h"
+#include "mirrors/upstream/retry.h"
 #include "mirrors/upstream/token.h"
 
 #include <assert.h>
@@ -199,6 +200,22 @@ static void start_endpoint(struct fetch *f) {
 
 static void token_woken(struct auth_waiter *w, const char *value, const void *failure);
 
+/// A registry that is never asked, or not for now: the answer comes without a request.
+static bool may_ask(struct fetch *f) {
+    struct fetch_result *r = &f->result;
+    int left = experience_limited_left(f->thread->fetcher->experience, f->spec.name);
+    snprintf(r->where, sizeof(r->where), "%s", f->spec.name);
+    if (f->spec.registry->offline) {
+        fail(f, FETCH_UNREACHABLE, "%s is offline by this gateway's configuration", f->spec.name);
+        return false;
+    }
+    if (left == 0)
+        return true;
+    snprintf(r->retry_after, sizeof(r->retry_after), "%d", left);
+    fail(f, FETCH_LIMITED, "%s asked to be left alone for %d s more", f->spec.name, left);
+    return false;
+}
+
 void fetch_begin(struct fetch *f) {
     struct fetch_thread *t = f->thread;
     f->next_active = t->active;
@@ -206,6 +223,8 @@ void fetch_begin(struct fetch *f) {
         t->active->prev = f;
     t->active = f;
     f->waiter.wake = token_woken;
+    if (!may_ask(f))
+        return;
     order_endpoints(f);
     if (f->endpoint_count == 0)
         finish(f, FETCH_MISMATCH);
@@ -259,6 +278,15 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     return buf_add(&f->error_body, data, len) ? TRANSFER_CONTINUE : TRANSFER_STOP;
 }
 
+/// Only the last endpoint's 503 speaks for the registry; a host that only monitor mode let pass never does.
+static void note_limit(struct fetch *f) {
+    int seconds = retry_after_seconds(f->head.retry_after, time(NULL));
+    bool last = f->endpoint_at + 1 >= f->endpoint_count;
+    bool limited = f->head.status == 429 || (f->head.status == 503 && seconds > 0 && last);
+    if (limited && !f->hop_unlisted)
+        experience_limited(f->thread->fetcher->experience, f->spec.name, seconds > 0 ? seconds : RETRY_DEFAULT_S);
+}
+
 static void finish_error(struct fetch *f) {
     int status = f->head.status;
     const char *name = f->spec.name;
@@ -268,6 +296,7 @@ static void finish_error(struct fetch *f) {
     const char *secret = f->authorization != NULL ? strchr(f->authorization, ' ') : NULL;
     if (secret != NULL && strstr(r->message, secret + 1) != NULL)
         r->message[0] = '\0';
+    note_limit(f);
     if (encoded(&f->head) && (status == 200 || status == 206))
         fail(f, FETCH_ENCODED, "%s sent its answer with Content-Encoding, although identity was asked for", name);
     else if (status == 404 || status == 410)
@@ -481,8 +510,11 @@ static void content_ended(struct fetch *f, enum transfer_end end, const char *wh
         finish(f, FETCH_OK);
     else if (end == TRANSFER_STOPPED)
         fail(f, FETCH_CANCELLED, "no longer wanted");
-    else
+    else {
+        // Whoever takes up the rest asks another endpoint first, where there is one.
+        experience_failed(f->thread->fetcher->experience, endpoint(f)->base);
         fail(f, FETCH_BROKEN, "the answer of %s broke off: %s", f->result.where, why);
+    }
 }
 
 static void on_done(void *ctx, enum transfer_end end, const char *why) {
@@ -507,6 +539,8 @@ static void start_transfer(struct fetch *f) {
     const struct endpoint *e = endpoint(f);
     struct transfer_spec spec = {
         .url = f->url,
+        .figures = f->thread->fetcher->figures,
+        .name = f->spec.name,
         .registry = f->spec.registry,
         .ca = e->ca,
         .head = f->spec.head,
@@ -530,7 +564,7 @@ void fetch_check_deadline(struct fetch *f, int64_t now_ms) {
     err_set(&f->result.err, "%s did not answer in time%s", f->result.where,
             f->transfer == NULL ? ": no token came" : "");
     if (f->transfer != NULL)
-        transfer_abort(f->transfer);
+        transfer_expire(f->transfer);
     f->transfer = NULL;
     if (others) {
         next_endpoint(f, FETCH_TIMEOUT);

@@ -11,6 +11,7 @@
 #include "mirrors/upstream/auth.h"
 #include "mirrors/upstream/experience.h"
 #include "mirrors/upstream/fetch.h"
+#include "mirrors/upstream/figures.h"
 #include "mirrors/upstream/multi.h"
 
 #include <pthread.h>
@@ -43,9 +44,11 @@ struct fetch_thread {
 
 struct fetcher {
     unsigned thread_count;
+    bool stopped; ///< The threads have ended. Its owner's.
     struct fetch_thread *threads;
     struct auth *auth;
     struct experience *experience;
+    struct figures *figures;
 };
 
 /// What to do once the running transfer has ended.

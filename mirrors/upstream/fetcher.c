@@ -117,13 +117,16 @@ static bool has_messages(struct fetch_thread *t) {
 
 /// What was posted while the threads ended. Hearing of an end, an owner may still start the next step of its work, on
 /// any thread: so all of them stand until nothing more comes.
-static void drain(struct fetcher *f) {
+bool fetcher_drain(struct fetcher *f) {
+    bool drained = false;
     for (unsigned i = 0; i < f->thread_count;) {
         bool any = has_messages(&f->threads[i]);
         if (any)
             take_messages(&f->threads[i]);
+        drained = drained || any;
         i = any ? 0 : i + 1;
     }
+    return drained;
 }
 
 static void thread_free(struct fetch_thread *t) {
@@ -139,6 +142,7 @@ struct fetcher *fetcher_new(unsigned threads, struct err *err) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
     f->auth = auth_new(FETCH_TOKENS_MAX);
     f->experience = experience_new();
+    f->figures = figures_new();
     f->threads = mem_zalloc(threads, sizeof(*f->threads));
     for (; f->thread_count < threads; f->thread_count++) {
         if (!thread_start(&f->threads[f->thread_count], f, err)) {
@@ -149,17 +153,23 @@ struct fetcher *fetcher_new(unsigned threads, struct err *err) {
     return f;
 }
 
+void fetcher_stop(struct fetcher *f) {
+    for (unsigned i = 0; i < f->thread_count && !f->stopped; i++)
+        thread_stop(&f->threads[i]);
+    f->stopped = true;
+    fetcher_drain(f);
+}
+
 void fetcher_free(struct fetcher *f) {
     if (f == NULL)
         return;
-    for (unsigned i = 0; i < f->thread_count; i++)
-        thread_stop(&f->threads[i]);
-    drain(f);
+    fetcher_stop(f);
     for (unsigned i = 0; i < f->thread_count; i++)
         thread_free(&f->threads[i]);
     free(f->threads);
     auth_free(f->auth);
     experience_free(f->experience);
+    figures_free(f->figures);
     free(f);
 }
 
@@ -207,4 +217,8 @@ void fetch_resume(struct fetch *f) {
 void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
                       const char *sentence) {
     experience_mismatched(f->experience, registry, upstream, digest, sentence);
+}
+
+void fetcher_figures(struct fetcher *f, void (*visit)(void *ctx, const struct fetch_figures *figures), void *ctx) {
+    figures_each(f->figures, visit, ctx);
 }

@@ -65,8 +65,10 @@ struct registry {
     char *ca; ///< PEM file or NULL.
     struct credential_use *credentials;
     size_t credential_count;
-    char *proxy;    ///< URL of the corporate proxy, or NULL: none; resolved from configuration or environment.
-    char *no_proxy; ///< libcurl's CURLOPT_NOPROXY form, or NULL.
+    char *proxy;        ///< URL of the corporate proxy, or NULL: none; resolved from configuration or environment.
+    char *no_proxy;     ///< libcurl's CURLOPT_NOPROXY form, or NULL.
+    unsigned tag_ttl_s; ///< UINT_MAX: the store's.
+    bool offline;       ///< Never asked: what is kept is all there is.
 };
 
 /// A credential without its password yet; the texts are copied.

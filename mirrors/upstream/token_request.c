@@ -7,6 +7,7 @@
 #include "mirrors/upstream/fetch_thread.h"
 
 #include "mirrors/base/mem.h"
+#include "mirrors/upstream/retry.h"
 #include "mirrors/upstream/token.h"
 
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct token_request {
     char *key;
     char *name; ///< The registry's, for sentences.
     char host[HOSTPORT_TEXT_MAX + 1];
+    bool unlisted;          ///< On a host that only monitor mode let pass.
     const char *credential; ///< Its name, kept alive by `owner`; NULL: anonymous.
     int64_t deadline_ms;
     int status;
@@ -77,6 +79,13 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     return buf_add(&q->body, data, len) ? TRANSFER_CONTINUE : TRANSFER_STOP;
 }
 
+/// A token server's 429 holds for its registry: without a token nothing can be asked of it.
+static void note_limit(const struct token_request *q) {
+    int seconds = retry_after_seconds(q->retry_after, time(NULL));
+    if (!q->unlisted && (q->status == 429 || (q->status == 503 && seconds > 0)))
+        experience_limited(q->thread->fetcher->experience, q->name, seconds > 0 ? seconds : RETRY_DEFAULT_S);
+}
+
 static void judge_answer(struct token_request *q) {
     char what[64];
     int64_t lifetime = 0;
@@ -91,6 +100,7 @@ static void judge_answer(struct token_request *q) {
         mem_wipe(token);
         return;
     }
+    note_limit(q);
     snprintf(what, sizeof(what), "answered with status %d", q->status);
     if (q->status == 401 || q->status == 403)
         fail(q, q->credential != NULL ? FETCH_CREDENTIAL : FETCH_REFUSED, what, "");
@@ -131,6 +141,8 @@ static void start_transfer(struct token_request *q, const struct fetch *f, const
     static const struct transfer_callbacks callbacks = {on_head, on_body, on_done};
     struct transfer_spec spec = {
         .url = url,
+        .figures = q->thread->fetcher->figures,
+        .name = q->name,
         .registry = f->spec.registry,
         .ca = f->endpoints[f->endpoint_at]->ca,
         .authorization = authorization,
@@ -165,6 +177,7 @@ void token_request_start(struct fetch *f, const struct challenge *c, const char 
     q->key = mem_strdup(f->auth_key);
     q->name = mem_strdup(f->spec.name);
     q->credential = credential != NULL ? credential->name : NULL;
+    q->unlisted = unlisted;
     q->deadline_ms = f->deadline_ms;
     buf_init(&q->body, TOKEN_ANSWER_MAX);
     host_of_realm(realm_url, q->host);
@@ -190,7 +203,7 @@ void token_requests_check(struct fetch_thread *t, int64_t now_ms) {
         next = q->next;
         if (now_ms < q->deadline_ms)
             continue;
-        transfer_abort(q->transfer);
+        transfer_expire(q->transfer);
         fail(q, FETCH_TIMEOUT, "did not answer in time", "");
         request_free(q);
     }

@@ -6,7 +6,9 @@
 #include "mirrors/upstream/transfer.h"
 
 #include "mirrors/base/mem.h"
+#include "mirrors/upstream/figures.h"
 #include "mirrors/upstream/proxy.h"
+#include "mirrors/upstream/retry.h"
 #include "mirrors/upstream/target.h"
 
 #include <assert.h>
@@ -38,7 +40,16 @@ struct transfer {
     struct err refusal; ///< Of the first address that was refused, "" without.
     struct err bound;   ///< What the answer's head broke, "" without.
     char error[CURL_ERROR_SIZE];
+    struct figures *figures;
+    const char *name; ///< For the figures.
+    int64_t started_us;
 };
+
+static int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 // --- the address rules ---
 
@@ -107,6 +118,7 @@ static void head_reset(struct transfer_head *head) {
     free(head->location);
     memset(head, 0, sizeof(*head));
     head->length = -1;
+    head->ratelimit_remaining = -1;
 }
 
 static void keep(char *out, size_t size, const char *value, size_t len) {
@@ -124,6 +136,28 @@ static void keep_encoding(struct transfer_head *h, const char *value, size_t len
     keep(h->content_encoding, sizeof(h->content_encoding), value, cut);
 }
 
+/// RFC 9110, 8.8.3, in visible ASCII: what is kept is perhaps sent back.
+static bool is_etag(const char *value, size_t len) {
+    size_t begin = len > 2 && memcmp(value, "W/", 2) == 0 ? 2 : 0;
+    if (len < begin + 2 || value[begin] != '"' || value[len - 1] != '"')
+        return false;
+    for (size_t i = begin + 1; i + 1 < len; i++)
+        if (value[i] <= ' ' || value[i] == '"' || value[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static void keep_etag(struct transfer_head *h, const char *value, size_t len) {
+    if (is_etag(value, len))
+        keep(h->etag, sizeof(h->etag), value, len);
+}
+
+static void keep_ratelimit(struct transfer_head *h, const char *value, size_t len) {
+    char text[64] = "";
+    keep(text, sizeof(text), value, len);
+    h->ratelimit_remaining = retry_ratelimit(text);
+}
+
 static bool named(const char *line, size_t name_len, const char *name) {
     return strlen(name) == name_len && strncasecmp(line, name, name_len) == 0;
 }
@@ -139,6 +173,10 @@ static void head_field(struct transfer_head *h, const char *line, size_t name_le
         keep_encoding(h, value, len);
     else if (named(line, name_len, "retry-after"))
         keep(h->retry_after, sizeof(h->retry_after), value, len);
+    else if (named(line, name_len, "etag"))
+        keep_etag(h, value, len);
+    else if (named(line, name_len, "ratelimit-remaining"))
+        keep_ratelimit(h, value, len);
     else if (named(line, name_len, "oci-filters-applied"))
         keep(h->filters_applied, sizeof(h->filters_applied), value, len);
     else if (named(line, name_len, "link"))
@@ -326,7 +364,10 @@ struct transfer *transfer_start(struct multi *multi, const struct transfer_spec 
     t->public_only = spec->public_only;
     t->callbacks = *callbacks;
     t->ctx = ctx;
-    t->head.length = -1;
+    t->figures = spec->figures;
+    t->name = spec->name;
+    t->started_us = now_us();
+    head_reset(&t->head);
     set_options(t, spec);
     set_headers(t, spec);
     set_proxy(t, spec->url);
@@ -343,7 +384,26 @@ static void transfer_free(struct transfer *t) {
     free(t);
 }
 
+/// `failed`: whatever its head said. Before the transfer's owner hears of the end, so that figures read after an answer
+/// hold the requests that it took.
+static void count(struct transfer *t, bool failed) {
+    int status = t->head_done ? t->head.status : 0;
+    bool limited = status == 429 || (status == 503 && t->head.retry_after[0] != '\0');
+    struct figures_sample sample = {.us = now_us() - t->started_us,
+                                    .error = failed || status == 429 || status >= 500,
+                                    .limited = limited,
+                                    .ratelimit_remaining = t->head_done ? t->head.ratelimit_remaining : -1};
+    if (t->figures != NULL)
+        figures_add(t->figures, t->name, &sample);
+}
+
 void transfer_abort(struct transfer *t) {
+    count(t, false);
+    transfer_free(t);
+}
+
+void transfer_expire(struct transfer *t) {
+    count(t, true);
     transfer_free(t);
 }
 
@@ -387,6 +447,7 @@ void transfer_finished(CURL *easy, CURLcode code) {
         why = t->refusal.text;
     else if (t->bound.text[0] != '\0')
         why = t->bound.text;
+    count(t, end != TRANSFER_COMPLETE && end != TRANSFER_STOPPED);
     t->callbacks.done(t->ctx, end, why);
     transfer_free(t);
 }

@@ -21,6 +21,7 @@ enum {
     TRANSFER_HEAD_BYTES_MAX = 64 * 1024, ///< Of all header lines of one answer, and of all 1xx before it.
     TRANSFER_HEAD_LINES_MAX = 200,
     TRANSFER_LINK_MAX = 2048,
+    TRANSFER_ETAG_MAX = 255,
     TRANSFER_RECEIVE_BUFFER = 256 * 1024, ///< libcurl's buffer per connection.
     TRANSFER_STALL_SECONDS = 60           ///< An unpaused body that brings nothing for so long has failed.
 };
@@ -36,6 +37,8 @@ struct transfer_head {
     char content_encoding[64];
     char retry_after[64];
     char filters_applied[128];
+    char etag[TRANSFER_ETAG_MAX + 1]; ///< Strong or weak, with its quotes; "" unless it is in that form.
+    int ratelimit_remaining;          ///< docker.io's "ratelimit-remaining: 76;w=21600"; -1 without.
     char link[TRANSFER_LINK_MAX + 1];
     char *location; ///< NULL without; freed with the transfer.
     struct challenge_list challenges;
@@ -61,8 +64,12 @@ struct transfer_callbacks {
     void (*done)(void *ctx, enum transfer_end end, const char *why);
 };
 
+struct figures;
+
 struct transfer_spec {
-    const char *url; ///< Absolute.
+    const char *url;         ///< Absolute.
+    struct figures *figures; ///< Where it is counted, for the registry `name`, which must live as long; NULL: nowhere.
+    const char *name;
     const struct registry *registry;
     const char *ca;            ///< PEM beside the system's trust, or NULL.
     bool head;                 ///< HEAD instead of GET.
@@ -80,6 +87,9 @@ struct transfer *transfer_start(struct multi *multi, const struct transfer_spec 
 
 /// End it now, without a callback. Not from inside a callback: return TRANSFER_STOP there.
 void transfer_abort(struct transfer *t);
+
+/// The same because its time is over: it is counted as an error.
+void transfer_expire(struct transfer *t);
 
 /// Go on after TRANSFER_PAUSE; calls back at once with what was held. Not from inside a callback. False: what was held
 /// could not be delivered (or a callback said stop) and is lost, but libcurl would go on all the same: abort it.

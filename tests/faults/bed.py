@@ -80,6 +80,7 @@ def registries(bed):
 
     found = {
         "broken.test": registry(at(FAR), redirect_hosts=["localhost"]),
+        "limited.test": registry(at(FAR)),  # whoever says "later" is left alone for so long
         "cred.test": registry({"url": at(FAR), "credentials": "robot"}, redirect_hosts=["localhost"]),
         "realm.test": registry(at(FAR), realm_hosts=["localhost"]),
         "guard.test": registry(at(FAR), redirect_hosts=["localhost"], private_addresses=[f"{FAR}/32"]),
@@ -106,6 +107,7 @@ def configuration(bed, **limits):
     password.chmod(0o600)
     return {
         "control": None,  # several gateways run side by side
+        "store": None,  # but for tests that ask for one
         "message": "Ask platform@example.test ({id})",
         "credentials": {"robot": {"username": "robot", "password_file": str(password)}},
         "registries": registries(bed),

@@ -67,14 +67,23 @@ def gateway(house):
 
 @pytest.fixture
 def own_gateway(bed):
-    """A maker of further gateways, for limits of their own or to be stopped by the test."""
+    """A maker of further gateways, for limits of their own or to be stopped by the test.
+
+    `store`: keys of its store, which is in a directory of its own unless they name another; None: it keeps nothing.
+    `registries`: further keys by registry, also of new ones.
+    """
     made = []
 
-    def make(listeners=(), inherited=None, ready=None, mode="enforce", rules=None, **limits):
+    def make(listeners=(), inherited=None, ready=None, mode="enforce", rules=None, store=None, registries=None, **limits):
         settings = {**configuration(bed, **limits), "mode": mode}
+        directory = bed.directory / f"own-{next(_numbers)}"
         if rules is not None:
             settings["rules"] = rules
-        made.append(Gateway(bed.directory / f"own-{next(_numbers)}", settings, listeners, inherited, ready))
+        if store is not None:
+            settings["store"] = {"directory": str(directory / "store"), **store}
+        for name, keys in (registries or {}).items():
+            settings["registries"][name] = {**settings["registries"].get(name, {}), **keys}
+        made.append(Gateway(directory, settings, listeners, inherited, ready))
         return made[-1]
 
     yield make

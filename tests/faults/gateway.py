@@ -60,6 +60,8 @@ class Gateway:
     """`listeners` beside the first one, which is plain; `inherited`: a listening socket for the first, as systemd hands
     it over; `ready`: what to wait for before it is used."""
 
+    suppressions = f"suppressions={pathlib.Path(__file__).with_name('lsan.supp')}:print_suppressions=0"
+
     def __init__(self, directory, config, listeners=(), inherited=None, ready=None):
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,8 +76,7 @@ class Gateway:
         self.stderr = self.stderr_path.open("wb")
         # No proxy of the machine may stand between the gateway and the scripted upstream.
         clean = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        suppressions = pathlib.Path(__file__).with_name("lsan.supp")
-        clean.setdefault("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
+        clean.setdefault("LSAN_OPTIONS", self.suppressions)
         command, hand_over = [str(BINARY), "serve", "--config", str(self.config)], {}
         if inherited:
             command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"', *command]
@@ -157,6 +158,11 @@ class Gateway:
             return read_until_quiet(sock, timeout)
 
     # --- watching ---
+
+    @property
+    def store(self):
+        """The directory of what it keeps."""
+        return pathlib.Path(self.settings["store"]["directory"])
 
     def lines(self):
         found = []

@@ -112,11 +112,11 @@ def test_all_chunks_but_not_the_last_empty_one(gateway, up, repo, content):
     assert_broken_off(pull(gateway, repo, content), content, "broken.test")
 
 
-def test_a_truncation_may_be_asked_again(gateway, up, repo, content):
-    """Unlike a wrong digest a cut is not remembered."""
-    up.at(path_of(repo, content), truncations(content)["length, closed"], blob(content))
-    assert not pull(gateway, repo, content).complete
-    assert pull(gateway, repo, content).body == content
+def test_a_truncation_is_taken_up(gateway, up, repo, content):
+    """And unlike a wrong digest it is not remembered."""
+    cut = truncations(content)["length, closed"]
+    up.at(path_of(repo, content), cut, blob(content))
+    assert_whole(pull(gateway, repo, content), content)
 
 
 def garbage(content):

@@ -215,7 +215,7 @@ def test_forbidden_tells_the_registrys_words(gateway, up, repo):
 
 def test_too_many_requests_passes_with_its_wait(gateway, up, repo):
     up.at(f"/v2/{repo}/manifests/1", error(429, "TOOMANYREQUESTS", "slow down", [("Retry-After", "17")]))
-    got = gateway.pull("broken.test", f"{repo}/manifests/1")
+    got = gateway.pull("limited.test", f"{repo}/manifests/1")
     assert_oci_error(got, 429, "upstream_limit")
     assert got.header("retry-after") == "17"
 

@@ -46,7 +46,6 @@ static const struct error_row error_rows[] = {
     {"a key is matched in its exact case", "{\"Mode\":\"monitor\"}", "Mode: unknown key; did you mean \"mode\"?"},
     {"another format", "{\"format\":2}", "format: this version of pullgate reads format 1 only"},
     {"a fraction is no format", "{\"format\":1.5}", "format: this version of pullgate reads format 1 only"},
-    {"a store", "{\"store\":{}}", "store: expected null: keeping content comes with a later version of pullgate"},
     {"an unknown mode", "{\"mode\":\"audit\"}", "mode: expected \"enforce\" or \"monitor\", found \"audit\""},
     {"a mode of another type", "{\"mode\":true}", "mode: expected \"enforce\" or \"monitor\", found a boolean"},
     {"null is no default where it is not named", "{\"rules\":null}", "rules: expected a list of rules, found null"},
@@ -519,6 +518,9 @@ Test(config, shipped_example) {
     cr_expect_eq(r->private_address_count, 1);
     cr_expect_eq(policy_rule_count(c->policy), 3);
     cr_expect_str_eq(policy_rule_owner(c->policy, 1), "team-pay");
+    cr_expect_eq(c->store.keep_count, 1);
+    cr_expect_eq(strncmp(c->store.directory, at.dir, strlen(at.dir)), 0, "beside the file");
+    cr_expect_str_eq(c->admin.address, "127.0.0.1:5081");
     free(secret);
     free(expected);
     free(text);

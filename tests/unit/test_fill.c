@@ -1,672 +1,448 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fills against a scripted upstream: no answer may look complete that is not the blob, and memory stays within the
-// window.
+// Fills through content_blob() with a store: one transfer for all, what becomes of it when readers leave, when the
+// content is wrong and when the disk fails, and who may follow whose.
 
-#include "tests/unit/upstream.h"
-
-#include "mirrors/base/mem.h"
-#include "mirrors/content/inside.h"
+#include "tests/unit/client.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { WINDOW = 64 * 1024, BIG = 3 * 1024 * 1024 + 17, PATIENCE_S = 20 };
+enum { BIG = 3 * 1024 * 1024 + 17, HALF = BIG / 2, MANY = 32 };
 
-// --- one reader ---
+static void expect_all(struct client *c, const struct shop *s, const char *why) {
+    client_await(c);
+    cr_expect(c->answer.ok, "%s: %s", why, c->fetch.err.text);
+    client_read(c, s->size);
+    while (client_take(c, s->size)) {
+    }
+    cr_expect_eq(c->state, READER_COMPLETE, "%s: state %d at %zu: %s", why, (int)c->state, c->len, c->err.text);
+    cr_expect(client_has(c, s, 0, s->size), "%s: every byte, in order (%zu)", why, c->len);
+    cr_expect(c->answer.verified, "%s: verified", why);
+}
 
-struct reader {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    int answered, released;
-    bool readable;
-    struct fill_answer answer;
-    struct fetch_result fetch;
-    struct fill *fill;
-    char *body;
-    size_t len;
-    enum fill_state state;
-    struct err err;
-    bool wrong_content;
+/// Read all of it as a client of its own; returns whence it came.
+static enum content_source read_once(struct house *h, const struct content_place *place, const char *why) {
+    struct client *c = client_open(h, place, false, NULL);
+    expect_all(c, &h->shop, why);
+    enum content_source source = c->answer.source;
+    client_close(c);
+    return source;
+}
+
+// --- one transfer for many ---
+
+struct crowd {
+    struct house *house;
+    atomic_int misses, follows, hits;
 };
 
-static void on_answered(void *ctx, const struct fill_answer *answer) {
-    struct reader *r = ctx;
-    pthread_mutex_lock(&r->lock);
-    r->answered++;
-    r->answer = *answer;
-    r->fetch = *answer->fetch;
-    pthread_cond_signal(&r->changed);
-    pthread_mutex_unlock(&r->lock);
-}
-
-static void on_readable(void *ctx) {
-    struct reader *r = ctx;
-    pthread_mutex_lock(&r->lock);
-    r->readable = true;
-    pthread_cond_signal(&r->changed);
-    pthread_mutex_unlock(&r->lock);
-}
-
-static void on_released(void *ctx) {
-    struct reader *r = ctx;
-    pthread_mutex_lock(&r->lock);
-    r->released++;
-    pthread_cond_signal(&r->changed);
-    pthread_mutex_unlock(&r->lock);
-}
-
-static void nothing(void *object) {
-    (void)object;
-}
-
-struct bed {
-    struct upstream *upstream;
-    struct registry *registry;
-    struct fetcher *fetcher;
-    struct content *content;
-    struct content_place place;
-};
-
-static void bed_open(struct bed *b, upstream_fn answer, void *ctx) {
-    struct err err;
-    b->upstream = upstream_start(answer, ctx);
-    uint16_t port = upstream_port(b->upstream);
-    b->registry = upstream_registry(&port, 1);
-    b->fetcher = fetcher_new(2, &err);
-    b->content = content_new(b->fetcher);
-    b->place = (struct content_place){
-        .owner = {b, nothing, nothing},
-        .registry = b->registry,
-        .name = "test",
-        .repository = "a/b",
-        .deadline_ms = 5000,
-        .connect_timeout_ms = 2000,
-    };
-}
-
-static void bed_close(struct bed *b) {
-    fetcher_free(b->fetcher);
-    content_free(b->content);
-    registry_free(b->registry);
-    upstream_stop(b->upstream);
-}
-
-static struct reader *open_fill(struct bed *b, const char *digest, bool head, const struct range *range) {
-    static const struct fill_callbacks callbacks = {on_answered, on_readable, on_released};
-    struct reader *r = mem_zalloc(1, sizeof(*r));
-    pthread_mutex_init(&r->lock, NULL);
-    pthread_cond_init(&r->changed, NULL);
-    r->body = mem_alloc(BIG + WINDOW);
-    r->fill = content_blob(b->content, &b->place, digest, head, range, WINDOW, &callbacks, r);
-    return r;
-}
-
-static bool patience(struct reader *r, const struct timespec *until) {
-    return pthread_cond_timedwait(&r->changed, &r->lock, until) == 0;
-}
-
-static struct timespec soon(void) {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += PATIENCE_S;
-    return until;
-}
-
-static void await_answer(struct reader *r) {
-    struct timespec until = soon();
-    pthread_mutex_lock(&r->lock);
-    while (r->answered == 0 && patience(r, &until)) {
+static void *one_of_many(void *arg) {
+    struct crowd *crowd = arg;
+    for (int i = 0; i < MANY / 8; i++) {
+        enum content_source source = read_once(crowd->house, &crowd->house->place, "one of many");
+        atomic_fetch_add(source == SOURCE_MISS     ? &crowd->misses
+                         : source == SOURCE_FOLLOW ? &crowd->follows
+                                                   : &crowd->hits,
+                         1);
     }
-    pthread_mutex_unlock(&r->lock);
-    cr_assert_eq(r->answered, 1, "answered once");
+    return NULL;
 }
 
-static void await_readable(struct reader *r) {
-    struct timespec until = soon();
-    pthread_mutex_lock(&r->lock);
-    while (!r->readable && patience(r, &until)) {
-    }
-    cr_assert(r->readable, "woken");
-    r->readable = false;
-    pthread_mutex_unlock(&r->lock);
-}
-
-/// Take what is there now; false when there is nothing.
-static bool take(struct reader *r) {
-    struct iovec spans[2];
-    size_t bytes = 0, n = fill_peek(r->fill, spans, 2, &r->state);
-    for (size_t i = 0; i < n; i++) {
-        memcpy(r->body + r->len, spans[i].iov_base, spans[i].iov_len);
-        r->len += spans[i].iov_len;
-        bytes += spans[i].iov_len;
-    }
-    cr_assert(bytes <= WINDOW, "never more than the window");
-    if (bytes > 0)
-        fill_consume(r->fill, bytes);
-    return bytes > 0;
-}
-
-static void read_all(struct reader *r) {
-    for (;;) {
-        if (take(r))
-            continue;
-        if (r->state != FILL_RUNNING)
-            break;
-        await_readable(r);
-    }
-    fill_failure(r->fill, &r->err, &r->wrong_content);
-}
-
-static void reader_close(struct reader *r) {
-    struct timespec until = soon();
-    fill_close(r->fill);
-    pthread_mutex_lock(&r->lock);
-    while (r->released == 0 && patience(r, &until)) {
-    }
-    pthread_mutex_unlock(&r->lock);
-    cr_assert_eq(r->released, 1, "released once");
-    pthread_mutex_destroy(&r->lock);
-    pthread_cond_destroy(&r->changed);
-    free(r->body);
-    free(r);
-}
-
-static void digest_text(const char *text, char *out) {
-    digest_of(DIGEST_SHA256, text, strlen(text), out);
-}
-
-// --- what a reader may see of one answer ---
-
-struct script {
-    const char *head, *body;
-};
-
-static bool play(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    const struct script *s = ctx;
-    upstream_send(fd, "%s\r\n\r\n%s", s->head, strcmp(q->method, "HEAD") == 0 ? "" : s->body);
-    return false;
-}
-
-Test(fill, one_answer) {
-    static const struct range none = {.kind = RANGE_NONE}, tail = {.kind = RANGE_BYTES, .first = 4, .last = UINT64_MAX};
-    static const struct range start = {.kind = RANGE_BYTES, .first = 0, .last = 3};
-    static const struct range all = {.kind = RANGE_BYTES, .first = 0, .last = UINT64_MAX};
-    static const struct range all_named = {.kind = RANGE_BYTES, .first = 0, .last = 9};
-    static const struct range suffix = {.kind = RANGE_SUFFIX, .suffix = 4}, long_suffix = {RANGE_SUFFIX, 0, 0, 99};
+Test(fill, one_transfer_for_many) {
     static const struct {
-        const struct range *range;
-        struct script script;
-        bool ok, complete, verified, wrong, remembered;
-        const char *seen; ///< All bytes that may have left.
+        size_t size;
+        bool chunked;
         const char *why;
     } rows[] = {
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456789"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "all is well"},
-        {&all,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456789"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "bytes=0- is all of it"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "a\r\n0123456789\r\n0\r\n\r\n"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "chunks"},
-        {&none,
-         {"HTTP/1.1 200 OK", "0123456789"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "unframed, but the digest says that it is all"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456_89"},
-         true,
-         false,
-         true,
-         true,
-         true,
-         "0123456_8",
-         "another content: the last byte never leaves"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 11", "0123456789x"},
-         true,
-         false,
-         true,
-         true,
-         true,
-         "0123456789",
-         "a byte more"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 9", "012345678"},
-         true,
-         false,
-         true,
-         true,
-         true,
-         "01234567",
-         "a byte less"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 0", ""},
-         false,
-         false,
-         false,
-         false,
-         true,
-         "",
-         "nothing at all would be complete with its head"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 10", "01234567"},
-         true,
-         false,
-         true,
-         false,
-         false,
-         "0123456",
-         "cut short"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "9\r\n012345678\r\n"},
-         true,
-         false,
-         true,
-         false,
-         false,
-         "01234567",
-         "cut between chunks"},
-        {&none, {"HTTP/1.1 200 OK", "012345678"}, true, false, true, true, true, "01234567", "an unframed end"},
-        {&none,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked", "a\r\n0123456789\r\n0\r\n\r\n"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "chunks win over a length"},
-        {&none,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/10", "0123456789"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "a range that nobody asked for"},
-        {&start,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/10", "0123"},
-         true,
-         true,
-         false,
-         false,
-         false,
-         "0123",
-         "the beginning: not the last byte, so it may leave"},
-        {&all_named,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/10", "0123456_89"},
-         true,
-         false,
-         true,
-         true,
-         true,
-         "0123456_8",
-         "a range that is all of it is verified"},
-        {&all_named,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/*", "0123456789"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "a range from 0 that does not say whether it is all"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 6\r\nContent-Range: bytes 4-9/10", "456789"},
-         true,
-         true,
-         false,
-         false,
-         false,
-         "456789",
-         "a range past 0 is passed on unverified"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nContent-Range: bytes 4-9/10", "456"},
-         true,
-         false,
-         false,
-         false,
-         false,
-         "456",
-         "an unframed range that ends early"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nTransfer-Encoding: chunked\r\nContent-Range: bytes 4-9/10", "8\r\n456789xx\r\n0\r\n\r\n"},
-         true,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "more than the range that the client was promised"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 5\r\nContent-Range: bytes 4-9/10", "45678"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "a length that is not the range's"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 6\r\nContent-Range: bytes 3-8/10", "345678"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "another range"},
-        {&tail,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 6", "456789"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "no Content-Range"},
-        {&tail,
-         {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456789"},
-         true,
-         true,
-         true,
-         false,
-         false,
-         "0123456789",
-         "the whole blob instead of a range"},
-        {&suffix,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 4\r\nContent-Range: bytes 6-9/10", "6789"},
-         true,
-         true,
-         false,
-         false,
-         false,
-         "6789",
-         "a suffix"},
-        {&suffix,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 5\r\nContent-Range: bytes 5-9/10", "56789"},
-         false,
-         false,
-         false,
-         false,
-         false,
-         "",
-         "more than the suffix"},
-        {&long_suffix,
-         {"HTTP/1.1 206 OK\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/10", "0123456_89"},
-         true,
-         false,
-         true,
-         true,
-         true,
-         "0123456_8",
-         "a suffix that is all of it is verified"},
-        {&tail, {"HTTP/1.1 416 No\r\nContent-Length: 0", ""}, false, false, false, false, false, "", "416"},
+        {BIG, false, "a length"}, {BIG, true, "chunks"},        {1, false, "one byte"},
+        {1, true, "one chunk"},   {0, false, "nothing at all"},
     };
-    char digest[DIGEST_TEXT_MAX + 1];
-    digest_text("0123456789", digest);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct bed b;
-        bed_open(&b, play, (void *)&rows[i].script);
-        struct reader *r = open_fill(&b, digest, false, rows[i].range);
-        await_answer(r);
-        cr_expect_eq(r->answer.ok, rows[i].ok, "%s: %s", rows[i].why, r->fetch.err.text);
-        read_all(r);
-        cr_expect_eq(r->state == FILL_COMPLETE, rows[i].complete, "%s: complete (%s)", rows[i].why, r->err.text);
-        cr_expect(r->len == strlen(rows[i].seen) && memcmp(r->body, rows[i].seen, r->len) == 0, "%s: %.*s", rows[i].why,
-                  (int)r->len, r->body);
-        if (r->answer.ok && r->state == FILL_COMPLETE && r->answer.length != UINT64_MAX)
-            cr_expect_eq(r->len, r->answer.length, "%s: what was announced", rows[i].why);
-        cr_expect_eq(r->answer.verified, rows[i].verified, "%s: verified", rows[i].why);
-        cr_expect_eq(r->wrong_content, rows[i].wrong, "%s: wrong content (%s)", rows[i].why, r->err.text);
-        reader_close(r);
-        r = open_fill(&b, digest, false, rows[i].range);
-        await_answer(r);
-        cr_expect_eq(r->fetch.outcome == FETCH_MISMATCH, rows[i].remembered, "%s: remembered: %s", rows[i].why,
-                     r->fetch.err.text);
-        cr_expect_eq(upstream_count(b.upstream, "GET "), rows[i].remembered ? 1 : 2, "%s: asked again", rows[i].why);
-        reader_close(r);
-        bed_close(&b);
+        struct house h;
+        struct crowd crowd = {.house = &h};
+        pthread_t threads[8];
+        house_open(&h, rows[i].size, true);
+        h.shop.chunked = rows[i].chunked;
+        for (int k = 0; k < 8; k++)
+            pthread_create(&threads[k], NULL, one_of_many, &crowd);
+        for (int k = 0; k < 8; k++)
+            pthread_join(threads[k], NULL);
+        cr_expect_eq(h.shop.whole, 1, "%s: one transfer, not %u", rows[i].why, h.shop.whole);
+        cr_expect_eq(h.shop.ranges + h.shop.heads, 0, "%s: and nothing else", rows[i].why);
+        cr_expect_eq(crowd.misses, 1, "%s: one began it", rows[i].why);
+        cr_expect(house_holds(&h, &h.place), "%s: kept", rows[i].why);
+        cr_expect_eq(read_once(&h, &h.place, rows[i].why), SOURCE_HIT, "%s: a hit", rows[i].why);
+        house_reopen(&h);
+        cr_expect_eq(read_once(&h, &h.place, rows[i].why), SOURCE_HIT, "%s: also after a restart", rows[i].why);
+        cr_expect_eq(h.shop.whole + h.shop.heads, 1, "%s: without asking", rows[i].why);
+        house_close(&h);
     }
 }
 
-Test(fill, empty_blob) {
-    static const struct script script = {"HTTP/1.1 200 OK\r\nContent-Length: 0", ""};
-    char digest[DIGEST_TEXT_MAX + 1];
-    struct bed b;
-    digest_text("", digest);
-    bed_open(&b, play, (void *)&script);
-    struct reader *r = open_fill(&b, digest, false, NULL);
-    await_answer(r);
-    cr_expect(r->answer.ok);
-    read_all(r);
-    cr_expect_eq(r->state, FILL_COMPLETE, "%s", r->err.text);
-    reader_close(r);
-    bed_close(&b);
+Test(fill, taken_up_after_a_break) {
+    struct house h;
+    house_open(&h, BIG, true);
+    h.shop.cut = HALF;
+    cr_expect_eq(read_once(&h, &h.place, "a break that nobody notices"), SOURCE_MISS);
+    cr_expect_eq(h.shop.whole, 1);
+    cr_expect_eq(h.shop.ranges, 1, "the rest was asked for");
+    cr_expect(house_holds(&h, &h.place));
+    house_close(&h);
 }
 
-// --- sizes of manifests ---
+// --- who leaves ---
 
-static void tell_size(struct bed *b, const char *digest, uint64_t size) {
-    struct manifest *m = mem_zalloc(1, sizeof(*m));
-    atomic_init(&m->refs, 1);
-    digest_text("the manifest", m->digest);
-    m->document.descriptors = mem_zalloc(1, sizeof(*m->document.descriptors));
-    m->document.count = 1;
-    m->document.descriptors[0].size = size;
-    strcpy(m->document.descriptors[0].digest, digest);
-    content_remember(b->content, &b->place, m);
-    manifest_unref(m);
+Test(fill, first_leaves_half_way) {
+    struct house h;
+    house_open(&h, BIG, true);
+    h.shop.gate = HALF;
+    struct client *first = client_open(&h, &h.place, false, NULL);
+    client_await(first);
+    struct client *second = client_open(&h, &h.place, false, NULL);
+    client_await(second);
+    client_read(first, HALF / 2);
+    cr_expect(client_has(first, &h.shop, 0, HALF / 2));
+    client_close(first);
+    h.shop.gate = SIZE_MAX;
+    expect_all(second, &h.shop, "the second");
+    cr_expect_eq(second->answer.source, SOURCE_FOLLOW);
+    client_close(second);
+    cr_expect_eq(h.shop.whole, 1, "one transfer");
+    house_close(&h);
 }
 
-Test(fill, descriptor_size) {
+static void leave_at_gate(struct house *h) {
+    struct client *c = client_open(h, &h->place, false, NULL);
+    client_await(c);
+    client_read(c, h->shop.gate - 1);
+    client_close(c);
+}
+
+Test(fill, all_leave) {
     static const struct {
-        uint64_t size;
-        bool head;
-        struct script script;
-        bool ok, complete;
+        unsigned percent;
+        size_t gate;
+        size_t then;               ///< The gate half a second after; 0: as before.
+        unsigned returns_after_ms; ///< A reader that comes back; 0: none.
+        unsigned transfers;
         const char *why;
     } rows[] = {
-        {10, false, {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456789"}, true, true, "it agrees"},
-        {11, false, {"HTTP/1.1 200 OK\r\nContent-Length: 10", "0123456789"}, false, false, "it does not"},
-        {11, true, {"HTTP/1.1 200 OK\r\nContent-Length: 10", ""}, false, false, "nor by HEAD"},
-        {10, true, {"HTTP/1.1 200 OK\r\nContent-Length: 10", ""}, true, true, "HEAD agrees"},
-        {10,
-         false,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "a\r\n0123456789\r\n0\r\n\r\n"},
-         true,
-         true,
-         "chunks agree"},
-        {9,
-         false,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "a\r\n0123456789\r\n0\r\n\r\n"},
-         true,
-         false,
-         "chunks bring more"},
-        {11,
-         false,
-         {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", "a\r\n0123456789\r\n0\r\n\r\n"},
-         true,
-         false,
-         "chunks bring less"},
+        {50, BIG / 10 * 6, 0, 0, 1, "enough is there: it goes on"},
+        {0, BIG / 10, 0, 0, 1, "it always goes on"},
+        {50, BIG / 10, 0, 2000, 1, "too little, but somebody comes in time"},
+        {50, BIG / 10, BIG / 10 * 7, CONTENT_ORPHAN_MS + 1000, 1, "enough came while it waited"},
+        {101, BIG / 10 * 9, 0, CONTENT_ORPHAN_MS + 1000, 2, "never: it ends, and the next begins anew"},
+        {50, BIG / 10, 0, CONTENT_ORPHAN_MS + 1000, 2, "too little: it ends, and the next begins anew"},
     };
-    char digest[DIGEST_TEXT_MAX + 1];
-    digest_text("0123456789", digest);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        struct bed b;
-        bed_open(&b, play, (void *)&rows[i].script);
-        tell_size(&b, digest, rows[i].size);
-        struct reader *r = open_fill(&b, digest, rows[i].head, NULL);
-        await_answer(r);
-        cr_expect_eq(r->answer.ok, rows[i].ok, "%s: %s", rows[i].why, r->fetch.err.text);
-        if (!rows[i].ok)
-            cr_expect_eq(r->fetch.outcome, FETCH_MISMATCH, "%s", rows[i].why);
-        read_all(r);
-        cr_expect_eq(r->state == FILL_COMPLETE, rows[i].complete, "%s: %s", rows[i].why, r->err.text);
-        reader_close(r);
-        bed_close(&b);
-    }
-}
-
-// --- back-pressure ---
-
-struct big {
-    char *data;
-    char digest[DIGEST_TEXT_MAX + 1];
-    _Atomic size_t sent;
-    size_t piece; ///< Of chunks; 0: Content-Length.
-};
-
-static void big_init(struct big *g, size_t piece) {
-    unsigned seed = 7;
-    g->data = mem_alloc(BIG);
-    for (size_t i = 0; i < BIG; i++)
-        g->data[i] = (char)rand_r(&seed);
-    digest_of(DIGEST_SHA256, g->data, BIG, g->digest);
-    atomic_init(&g->sent, 0);
-    g->piece = piece;
-}
-
-static bool send_piece(struct big *g, int fd, size_t at, size_t len) {
-    if (g->piece > 0 && !upstream_send(fd, "%zx\r\n", len))
-        return false;
-    if (!upstream_write(fd, g->data + at, len) || (g->piece > 0 && !upstream_write(fd, "\r\n", 2)))
-        return false;
-    atomic_store(&g->sent, at + len);
-    return true;
-}
-
-static bool send_big(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    struct big *g = ctx;
-    size_t piece = g->piece > 0 ? g->piece : 10000;
-    if (g->piece > 0)
-        upstream_send(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    else
-        upstream_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BIG);
-    if (strcmp(q->method, "HEAD") == 0)
-        return true;
-    for (size_t at = 0; at < BIG; at += piece)
-        if (!send_piece(g, fd, at, BIG - at < piece ? BIG - at : piece))
-            return false;
-    return g->piece == 0 || upstream_send(fd, "0\r\n\r\n");
-}
-
-Test(fill, slow_reader) {
-    static const size_t pieces[] = {0, 100, 5000, 100000};
-    for (size_t i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
-        struct big g;
-        struct bed b;
-        big_init(&g, pieces[i]);
-        bed_open(&b, send_big, &g);
-        struct reader *r = open_fill(&b, g.digest, false, NULL);
-        await_answer(r);
-        unsigned seed = 3;
-        for (;;) {
-            struct iovec spans[2];
-            size_t n = fill_peek(r->fill, spans, 2, &r->state);
-            if (n == 0 && r->state != FILL_RUNNING)
-                break;
-            if (n == 0) {
-                await_readable(r);
-                continue;
-            }
-            size_t bytes = 1 + (size_t)rand_r(&seed) % spans[0].iov_len;
-            memcpy(r->body + r->len, spans[0].iov_base, bytes);
-            r->len += bytes;
-            fill_consume(r->fill, bytes);
+        struct house h;
+        house_open(&h, BIG, true);
+        h.place.terms.finish_percent = rows[i].percent;
+        h.shop.gate = rows[i].gate;
+        leave_at_gate(&h);
+        usleep(500000);
+        if (rows[i].then > 0)
+            h.shop.gate = rows[i].then;
+        usleep(rows[i].returns_after_ms * 1000);
+        if (rows[i].returns_after_ms > CONTENT_ORPHAN_MS) { // The next bytes show it that it is an orphan.
+            h.shop.gate += 100;
+            usleep(500000);
         }
-        cr_expect_eq(r->state, FILL_COMPLETE, "pieces of %zu", pieces[i]);
-        cr_expect(r->len == BIG && memcmp(r->body, g.data, BIG) == 0, "pieces of %zu: every byte, in order", pieces[i]);
-        reader_close(r);
-        bed_close(&b);
-        free(g.data);
+        h.shop.gate = SIZE_MAX;
+        if (rows[i].returns_after_ms > 0)
+            read_once(&h, &h.place, rows[i].why);
+        cr_expect(house_holds(&h, &h.place), "%s: kept", rows[i].why);
+        cr_expect_eq(h.shop.whole, rows[i].transfers, "%s: %u transfers", rows[i].why, h.shop.whole);
+        house_close(&h);
     }
 }
 
-static bool endless(void *ctx, struct upstream *u, int fd, const struct upstream_request *q) {
-    _Atomic size_t *sent = ctx;
-    static char zeros[65536];
-    upstream_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n");
-    while (upstream_write(fd, zeros, sizeof(zeros)))
-        atomic_fetch_add(sent, sizeof(zeros));
-    return false;
+// --- the last byte ---
+
+Test(fill, last_byte_is_held_back) {
+    struct house h;
+    house_open(&h, BIG, true);
+    h.shop.chunked = true;
+    h.shop.end_waits = true;
+    struct client *c = client_open(&h, &h.place, false, NULL);
+    client_await(c);
+    client_read(c, BIG - 1);
+    usleep(200000);
+    cr_expect(!client_take(c, 1), "all has come, but not its end: the last byte waits");
+    cr_expect_eq(c->state, READER_RUNNING);
+    cr_expect(client_has(c, &h.shop, 0, BIG - 1));
+    h.shop.end_waits = false;
+    client_close(c);
+    house_close(&h);
 }
 
-Test(fill, reader_that_does_not_read) {
-    enum { KERNEL_BUFFERS = 24 * 1024 * 1024 };
-    _Atomic size_t sent = 0;
-    char digest[DIGEST_TEXT_MAX + 1];
-    struct bed b;
-    digest_text("x", digest);
-    bed_open(&b, endless, &sent);
-    struct reader *r = open_fill(&b, digest, false, NULL);
-    await_answer(r);
-    size_t before;
-    do {
-        before = atomic_load(&sent);
-        usleep(200000);
-    } while (atomic_load(&sent) != before && before < KERNEL_BUFFERS);
-    cr_expect(before < KERNEL_BUFFERS, "the upstream is paused: %zu bytes", before);
-    usleep(300000);
-    cr_expect_eq(atomic_load(&sent), before, "and stays so");
-    reader_close(r); // While it is paused.
-    r = open_fill(&b, digest, false, NULL);
-    await_answer(r);
-    cr_expect(r->answer.ok, "who leaves early leaves no mismatch behind: %s", r->fetch.err.text);
-    reader_close(r);
-    bed_close(&b);
+Test(fill, end_never_comes) {
+    struct house h;
+    house_open(&h, BIG, true);
+    h.shop.chunked = true;
+    h.shop.end_waits = true;
+    h.shop.end_breaks = true;
+    struct client *c = client_open(&h, &h.place, false, NULL);
+    client_await(c);
+    h.shop.status = 404; // To who takes it up.
+    h.shop.end_waits = false;
+    client_read(c, c->room);
+    cr_expect_eq(c->state, READER_FAILED);
+    cr_expect(!c->wrong_content, "it may have been right: %s", c->err.text);
+    cr_expect(client_has(c, &h.shop, 0, BIG - 1), "the last byte never leaves (%zu)", c->len);
+    client_close(c);
+    house_close(&h);
+}
+
+Test(fill, wrong_content) {
+    static const struct {
+        bool chunked;
+        struct range range;
+        const char *why;
+    } rows[] = {
+        {false, {.kind = RANGE_NONE}, "a length"},
+        {true, {.kind = RANGE_NONE}, "chunks"},
+        {false, {.kind = RANGE_BYTES, .first = BIG - 10, .last = UINT64_MAX}, "the end of it"},
+        {false, {.kind = RANGE_BYTES, .first = BIG - 1, .last = BIG - 1}, "its last byte"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct house h;
+        house_open(&h, BIG, true);
+        h.shop.wrong = true;
+        h.shop.chunked = rows[i].chunked;
+        size_t gate = h.shop.gate = BIG - 1; // So that the head is known first.
+        struct client *c = client_open(&h, &h.place, false, &rows[i].range),
+                      *d = client_open(&h, &h.place, false, NULL);
+        client_await(c);
+        client_await(d);
+        cr_expect(c->answer.ok, "%s", rows[i].why);
+        h.shop.gate = SIZE_MAX;
+        client_read(c, BIG);
+        client_read(d, BIG);
+        cr_expect_eq(c->state, READER_FAILED, "%s", rows[i].why);
+        cr_expect_eq(d->state, READER_FAILED, "%s: the other, too", rows[i].why);
+        cr_expect(c->wrong_content && d->wrong_content, "%s: %s", rows[i].why, c->err.text);
+        cr_expect(c->answer.first + c->len <= gate, "%s: the last byte never left (%zu)", rows[i].why, c->len);
+        cr_expect(d->len <= gate, "%s: the last byte never left (%zu)", rows[i].why, d->len);
+        client_close(c);
+        client_close(d);
+        c = client_open(&h, &h.place, false, NULL);
+        client_await(c);
+        cr_expect(!c->answer.ok, "%s: remembered, and nothing is kept", rows[i].why);
+        cr_expect_eq(c->fetch.outcome, FETCH_MISMATCH, "%s", rows[i].why);
+        client_close(c);
+        house_close(&h);
+    }
+}
+
+// --- who may follow ---
+
+Test(fill, another_registry) {
+    struct house h;
+    house_open(&h, BIG, true);
+    struct content_place other = h.place;
+    other.name = "other";
+    h.shop.gate = HALF;
+    struct client *c = client_open(&h, &h.place, false, NULL), *d = client_open(&h, &other, false, NULL);
+    client_await(c);
+    client_await(d);
+    client_read(c, HALF - 1);
+    client_read(d, HALF - 1);
+    cr_expect_eq(h.shop.whole, 2, "nothing is shared between registries");
+    client_close(d);
+    h.shop.gate = SIZE_MAX;
+    expect_all(c, &h.shop, "the first registry");
+    client_close(c);
+    cr_assert(house_holds(&h, &h.place));
+    struct content_place third = h.place;
+    third.name = "third";
+    unsigned before = h.shop.whole;
+    cr_expect_eq(read_once(&h, &third, "held, but this registry has not delivered it"), SOURCE_MISS);
+    cr_expect_eq(h.shop.whole, before + 1, "it must, once");
+    cr_expect_eq(read_once(&h, &third, "it has"), SOURCE_HIT);
+    cr_expect_eq(h.shop.whole, before + 1);
+    house_close(&h);
+}
+
+Test(fill, another_repository) {
+    static const struct {
+        const char *repository;
+        bool while_filling, ok;
+        unsigned whole; ///< Transfers asked for.
+        const char *why;
+    } rows[] = {
+        {"c/d", true, true, 1, "its upstream says that it has it: it follows"},
+        {"none/d", true, false, 1, "its upstream says no: refused, though the bytes are there"},
+        {"nohead/d", true, true, 2, "its upstream does not say: a transfer of its own"},
+        {"nothead/d", true, false, 2, "its upstream does not say, and has it not"},
+        {"c/d", false, true, 1, "the same of what is held"},
+        {"none/d", false, false, 1, "the same refusal"},
+        {"nothead/d", false, false, 2, "and the same silence"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct house h;
+        house_open(&h, BIG, true);
+        struct content_place other = h.place;
+        other.repository = rows[i].repository;
+        h.shop.gate = rows[i].while_filling ? HALF : SIZE_MAX;
+        struct client *c = client_open(&h, &h.place, false, NULL);
+        client_await(c);
+        if (!rows[i].while_filling) {
+            expect_all(c, &h.shop, rows[i].why);
+            cr_assert(house_holds(&h, &h.place));
+        }
+        struct client *d = client_open(&h, &other, false, NULL);
+        client_await(d);
+        cr_expect_eq(d->answer.ok, rows[i].ok, "%s: %s", rows[i].why, d->fetch.err.text);
+        cr_expect_eq(h.shop.heads, 1, "%s: asked", rows[i].why);
+        cr_expect_eq(h.shop.whole, rows[i].whole, "%s: %u transfers", rows[i].why, h.shop.whole);
+        h.shop.gate = SIZE_MAX;
+        if (rows[i].ok)
+            expect_all(d, &h.shop, rows[i].why);
+        else
+            cr_expect_eq(d->fetch.outcome, FETCH_NOT_FOUND, "%s", rows[i].why);
+        client_close(d);
+        client_close(c);
+        house_close(&h);
+    }
+}
+
+Test(fill, not_found) {
+    struct house h;
+    house_open(&h, BIG, true);
+    struct content_place none = h.place;
+    none.repository = "none/b";
+    none.terms.negative_ttl_s = 60;
+    for (int i = 0; i < 3; i++) {
+        struct client *c = client_open(&h, &none, false, NULL);
+        client_await(c);
+        cr_expect(!c->answer.ok);
+        cr_expect_eq(c->fetch.outcome, FETCH_NOT_FOUND);
+        client_read(c, 1);
+        cr_expect_eq(c->state, READER_FAILED);
+        client_close(c);
+    }
+    cr_expect_eq(h.shop.whole, 1, "asked once, then remembered");
+    house_close(&h);
+}
+
+// --- the disk ---
+
+static void limit_files(size_t bytes) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    signal(SIGXFSZ, SIG_IGN);
+}
+
+static void expect_wrong(struct client *c, const char *why) {
+    client_read(c, c->room);
+    cr_expect_eq(c->state, READER_FAILED, "%s", why);
+    cr_expect_not_null(strstr(c->err.text, "digest"), "%s: %s", why, c->err.text);
+    cr_expect_lt(c->len, BIG, "%s: the last byte never leaves", why);
+}
+
+static void expect_promised(struct client *c, const struct shop *s, const char *why) {
+    client_read(c, c->room);
+    cr_expect_eq(c->state, READER_COMPLETE, "%s: from %zu: %s", why, (size_t)c->answer.first, c->err.text);
+    cr_expect(client_has(c, s, c->answer.first, c->answer.length), "%s: from %zu: %zu bytes", why,
+              (size_t)c->answer.first, c->len);
+}
+
+Test(fill, disk_fails) {
+    static const struct {
+        bool chunked, no_ranges, wrong;
+        const char *why;
+    } rows[] = {
+        {true, false, false, "in the middle: each goes on by itself"},
+        {true, true, false, "the same, from an upstream that knows no ranges"},
+        {true, false, true, "the same, and the content is wrong"},
+        {false, false, false, "there is no room from the start"},
+    };
+    static const struct range ahead = {.kind = RANGE_BYTES, .first = HALF + 1000, .last = UINT64_MAX};
+    static const struct range across = {.kind = RANGE_BYTES, .first = 1000, .last = BIG - 100};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct house h;
+        house_open(&h, BIG, true);
+        h.shop.chunked = rows[i].chunked;
+        h.shop.no_ranges = rows[i].no_ranges;
+        h.shop.wrong = rows[i].wrong;
+        h.shop.gate = 500000;
+        bed_tell_size(&h.bed, h.shop.digest, BIG);
+        if (!rows[i].chunked)
+            limit_files(1 << 20);
+        struct client *c[4] = {client_open(&h, &h.place, false, NULL), client_open(&h, &h.place, false, NULL),
+                               client_open(&h, &h.place, false, &ahead), client_open(&h, &h.place, false, &across)};
+        for (int k = 0; k < 4; k++) {
+            client_await(c[k]);
+            cr_expect(c[k]->answer.ok, "%s: %d: %s", rows[i].why, k, c[k]->fetch.err.text);
+        }
+        client_read(c[0], 400000);
+        limit_files(1 << 20);
+        h.shop.gate = SIZE_MAX;
+        for (int k = 0; k < 4; k++) {
+            if (rows[i].wrong && k < 2)
+                expect_wrong(c[k], rows[i].why);
+            else if (!rows[i].wrong) // The others are refused as soon as that is known, or not.
+                expect_promised(c[k], &h.shop, rows[i].why);
+            client_close(c[k]);
+        }
+        if (!rows[i].wrong)
+            cr_expect_eq(read_once(&h, &h.place, "afterwards, through memory"), SOURCE_MISS);
+        limit_files(RLIM_INFINITY);
+        house_close(&h);
+    }
+}
+
+// --- any order ---
+
+static void *come_and_go(void *arg) {
+    struct house *h = arg;
+    unsigned seed = (unsigned)(uintptr_t)pthread_self();
+    for (int i = 0; i < 60; i++) {
+        struct range range = {.kind = i % 3 == 0 ? RANGE_BYTES : RANGE_NONE, .last = UINT64_MAX};
+        range.first = (uint64_t)rand_r(&seed) % BIG;
+        struct client *c = client_open(h, &h->place, i % 7 == 0, &range);
+        if (i % 4 != 0) {
+            client_await(c);
+            cr_expect(c->answer.ok, "%d: %s", i, c->fetch.err.text);
+            for (unsigned k = (unsigned)rand_r(&seed) % 40; k > 0; k--)
+                if (!client_take(c, 30000))
+                    usleep(k);
+            cr_expect(c->len == 0 || client_has(c, &h->shop, c->answer.first, c->len), "%d: the right bytes", i);
+        }
+        client_close(c);
+    }
+    return NULL;
 }
 
 Test(fill, closed_at_any_time) {
-    struct big g;
-    struct bed b;
-    big_init(&g, 0);
-    bed_open(&b, send_big, &g);
-    unsigned seed = 5;
-    for (int i = 0; i < 200; i++) {
-        struct reader *r = open_fill(&b, g.digest, i % 7 == 0, NULL);
-        if (i % 3 != 0) {
-            await_answer(r);
-            cr_expect(r->answer.ok, "%d: an early end is no mismatch: %s", i, r->fetch.err.text);
-            for (unsigned k = (unsigned)rand_r(&seed) % 60; k > 0 && (take(r) || r->state == FILL_RUNNING); k--)
-                usleep(k);
-        }
-        reader_close(r);
-    }
-    struct reader *r = open_fill(&b, g.digest, false, NULL);
-    await_answer(r);
-    read_all(r);
-    cr_expect_eq(r->state, FILL_COMPLETE, "%s", r->err.text);
-    reader_close(r);
-    bed_close(&b);
-    free(g.data);
+    struct house h;
+    pthread_t threads[4];
+    house_open(&h, BIG, true);
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, come_and_go, &h);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    read_once(&h, &h.place, "at last");
+    struct content_stats stats;
+    content_stats(h.bed.content, &stats);
+    cr_expect_eq(stats.readers, 0, "none is left");
+    house_close(&h);
+}
+
+Test(fill, ended_in_the_middle) {
+    struct house h;
+    house_open(&h, BIG, true);
+    h.shop.gate = HALF;
+    struct client *c = client_open(&h, &h.place, false, NULL);
+    client_await(c);
+    client_close(c);
+    house_close(&h); // With a fill that nobody reads.
 }

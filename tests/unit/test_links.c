@@ -77,7 +77,7 @@ static bool reach(struct links *l, unsigned n, const char *prefix) {
 
 // The tag v1 leads to index 1 with manifests 10 and 11, these to layers 100.. and 200..; the tag dev to manifest 20.
 static struct links *multi_arch(void) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     read_index(l, 1, 10, 2);
     read_manifest(l, 10, 100, 3);
@@ -124,7 +124,7 @@ Test(links, reach) {
 }
 
 Test(links, a_moved_tag_keeps_its_earlier_digest) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     links_tag(l, R, "v1", dig(2));
     links_tag(l, R, "v1", dig(1));
@@ -134,7 +134,7 @@ Test(links, a_moved_tag_keeps_its_earlier_digest) {
 }
 
 Test(links, a_listed_referrer_is_under_its_subject) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     links_referrer(l, R, dig(1), dig(5));
     cr_expect(reach(l, 5, "v"));
@@ -143,7 +143,7 @@ Test(links, a_listed_referrer_is_under_its_subject) {
 }
 
 Test(links, odd_names_are_not_learned) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, dig(7), dig(1));
     links_tag(l, R, "", dig(1));
     links_tag(l, R, "v1", "v2");
@@ -160,7 +160,7 @@ Test(links, odd_names_are_not_learned) {
 }
 
 Test(links, circles_end) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     read_index(l, 1, 2, 1);
     read_index(l, 2, 3, 1);
     read_index(l, 3, 1, 1);
@@ -177,7 +177,7 @@ Test(links, circles_end) {
 }
 
 Test(links, depth_is_bounded) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(0));
     for (unsigned i = 0; i < 20; i++)
         read_index(l, i, i + 1, 1);
@@ -188,7 +188,7 @@ Test(links, depth_is_bounded) {
 
 // One layer that 100,000 manifests name, and a tag on the first of them only.
 Test(links, a_digest_that_everybody_names) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1000));
     for (unsigned i = 0; i < 100000; i++)
         read_manifest(l, 1000 + i, 1, 1);
@@ -201,7 +201,7 @@ Test(links, a_digest_that_everybody_names) {
 }
 
 Test(links, candidate_tags_are_bounded) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     char tag[32];
     for (int i = 0; i < 3 * LINKS_CANDIDATES_MAX; i++) {
         snprintf(tag, sizeof tag, "ci-%d", i);
@@ -216,7 +216,7 @@ Test(links, candidate_tags_are_bounded) {
 }
 
 Test(links, a_full_repository_starts_anew) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     read_manifest(l, 1, 10, 1);
     for (unsigned i = 0; i * 10000 < LINKS_REPOSITORY_EDGES_MAX; i++)
@@ -229,7 +229,7 @@ Test(links, a_full_repository_starts_anew) {
 }
 
 Test(links, the_oldest_repositories_are_forgotten) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     char name[32];
     for (int i = 0; i < LINKS_REPOSITORIES_MAX + 10; i++) {
         snprintf(name, sizeof name, "acme/r%d", i);
@@ -250,7 +250,7 @@ static bool has(const struct links_unread *u, unsigned n) {
 }
 
 Test(links, unread) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     struct links_unread u;
     struct allowed v = {.prefix = "v"}, dev = {.prefix = "dev"};
     links_unread(l, R, asking(&v), &u);
@@ -288,7 +288,7 @@ Test(links, unread) {
 }
 
 Test(links, unread_is_bounded) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     read_index(l, 1, 1000, 200);
     links_tag(l, R, "dev", dig(2));
@@ -377,7 +377,7 @@ Test(links, nothing_is_reached_through_a_denied_digest) {
 }
 
 Test(links, unread_leaves_out_what_is_denied) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(1));
     read_index(l, 1, 10, 3);
     read_index(l, 11, 50, 1);
@@ -397,7 +397,7 @@ Test(links, unread_leaves_out_what_is_denied) {
 
 // Many questions for one request: a layer below a thousand manifests without a tag, and one with.
 Test(links, questions_share_their_steps) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, R, "v1", dig(5000));
     read_manifest(l, 5000, 2, 1);
     read_index(l, 6000, 7000, 1);
@@ -445,7 +445,7 @@ static bool ask_again(void *ctx, const char *tag, const char *led_to) {
 }
 
 Test(links, the_callback_may_ask_again, .timeout = 20) {
-    struct again a = {.l = links_new()};
+    struct again a = {.l = links_new(NULL, NULL)};
     links_tag(a.l, R, "v1", dig(1));
     const struct links_asker asker = {.tag_allowed = ask_again, .ctx = &a};
     cr_expect(links_reach(a.l, R, dig(1), &asker, NULL));
@@ -467,12 +467,148 @@ static void *work(void *ctx) {
 }
 
 Test(links, threads) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     pthread_t threads[4];
     for (size_t i = 0; i < 4; i++)
         pthread_create(&threads[i], NULL, work, l);
     for (size_t i = 0; i < 4; i++)
         pthread_join(threads[i], NULL);
     cr_expect(reach(l, 1000 + 499, "v"));
+    links_free(l);
+}
+
+// --- what is kept of them ---
+
+struct kept_edge {
+    char parent[DIGEST_TEXT_MAX + 1], child[DIGEST_TEXT_MAX + 1];
+    unsigned flags;
+};
+
+struct kept {
+    struct kept_edge edges[64];
+    size_t count;
+};
+
+static void keep(void *ctx, const char *registry, const char *repository, const char *parent, const char *child,
+                 unsigned flags) {
+    struct kept *k = ctx;
+    cr_expect_str_eq(registry, "docker.io");
+    cr_expect_str_eq(repository, "a/b");
+    cr_assert_lt(k->count, 64);
+    struct kept_edge *e = &k->edges[k->count++];
+    snprintf(e->parent, sizeof e->parent, "%s", parent);
+    snprintf(e->child, sizeof e->child, "%s", child);
+    e->flags = flags;
+}
+
+static bool kept_has(const struct kept *k, const char *parent, const char *child, unsigned flags) {
+    for (size_t i = 0; i < k->count; i++)
+        if (strcmp(k->edges[i].parent, parent) == 0 && strcmp(k->edges[i].child, child) == 0 &&
+            k->edges[i].flags == flags)
+            return true;
+    return false;
+}
+
+static bool yes(void *ctx, const char *tag, const char *led_to) {
+    (void)ctx, (void)tag, (void)led_to;
+    return true;
+}
+
+static const struct links_asker everyone = {.tag_allowed = yes};
+
+/// An index of two manifests, of which one was read, and a referrer.
+static void teach(struct links *l) {
+    struct descriptor of_index[] = {{.role = ROLE_MANIFEST, .digest = "sha256:m1"},
+                                    {.role = ROLE_MANIFEST, .digest = "sha256:m2"}};
+    struct descriptor of_m1[] = {{.role = ROLE_CONFIG, .digest = "sha256:c1"},
+                                 {.role = ROLE_LAYER, .digest = "sha256:l1"}};
+    struct descriptor of_s[] = {{.role = ROLE_LAYER, .digest = "sha256:sl"}};
+    struct document index = {.kind = DOCUMENT_INDEX, .descriptors = of_index, .count = 2};
+    struct document m1 = {.kind = DOCUMENT_MANIFEST, .descriptors = of_m1, .count = 2};
+    struct document s = {.kind = DOCUMENT_MANIFEST, .descriptors = of_s, .count = 1, .subject = "sha256:m1"};
+    links_tag(l, "docker.io", "a/b", "v1", "sha256:i");
+    links_document(l, "docker.io", "a/b", "sha256:i", &index);
+    links_document(l, "docker.io", "a/b", "sha256:m1", &m1);
+    links_referrer(l, "docker.io", "a/b", "sha256:m1", "sha256:s");
+    links_document(l, "docker.io", "a/b", "sha256:s", &s);
+}
+
+static struct links *reload(const struct kept *k, struct kept *news) {
+    struct links *l = links_new(keep, news);
+    for (size_t i = 0; i < k->count; i++)
+        links_load(l, "docker.io", "a/b", k->edges[i].parent, k->edges[i].child, k->edges[i].flags);
+    links_loaded(l, "docker.io", "a/b");
+    return l;
+}
+
+Test(links, what_is_new_is_told_once) {
+    struct kept k = {0};
+    struct links *l = links_new(keep, &k);
+    teach(l);
+    cr_expect(kept_has(&k, "v1", "sha256:i", 0), "a tag");
+    cr_expect(kept_has(&k, "sha256:i", "sha256:m1", LINKS_DOCUMENT | LINKS_LISTED), "an index's manifest");
+    cr_expect(kept_has(&k, "sha256:m1", "sha256:l1", LINKS_DOCUMENT), "a layer");
+    cr_expect(kept_has(&k, "sha256:m1", "sha256:s", LINKS_SUBJECT), "a referrer that was listed");
+    cr_expect(kept_has(&k, "sha256:m1", "sha256:s", LINKS_SUBJECT | LINKS_READ_CHILD), "and says so itself");
+    size_t count = k.count;
+    teach(l);
+    cr_expect_eq(k.count, count, "nothing is new the second time");
+    links_free(l);
+}
+
+Test(links, what_was_kept_is_as_before) {
+    struct kept k = {0}, news = {0};
+    struct links *first = links_new(keep, &k);
+    teach(first);
+    links_free(first);
+    struct links *l = reload(&k, &news);
+    cr_expect(links_is_loaded(l, "docker.io", "a/b"));
+    cr_expect_not(links_is_loaded(l, "docker.io", "a/c"), "another repository");
+    const char *const reached[] = {"sha256:i",  "sha256:m1", "sha256:m2", "sha256:c1",
+                                   "sha256:l1", "sha256:s",  "sha256:sl"};
+    for (size_t i = 0; i < sizeof reached / sizeof *reached; i++)
+        cr_expect(links_reach(l, "docker.io", "a/b", reached[i], &everyone, NULL), "%s", reached[i]);
+    struct links_unread unread;
+    links_unread(l, "docker.io", "a/b", &everyone, &unread);
+    cr_expect_eq(unread.count, 1, "what was not read still waits");
+    cr_expect_str_eq(unread.digest[0], "sha256:m2");
+    cr_expect_eq(news.count, 0, "loading is no news");
+    teach(l);
+    cr_expect_eq(news.count, 0, "nor is what was kept: %zu", news.count);
+    links_free(l);
+}
+
+Test(links, a_part_that_was_lost_is_learned_again) {
+    struct kept k = {0}, news = {0};
+    struct links *first = links_new(keep, &k);
+    teach(first);
+    links_free(first);
+    for (size_t i = 0; i < k.count; i++)
+        if (strcmp(k.edges[i].child, "sha256:l1") == 0)
+            k.edges[i] = k.edges[--k.count];
+    struct links *l = reload(&k, &news);
+    cr_expect_not(links_reach(l, "docker.io", "a/b", "sha256:l1", &everyone, NULL), "lost");
+    teach(l);
+    cr_expect(links_reach(l, "docker.io", "a/b", "sha256:l1", &everyone, NULL), "learned again");
+    cr_expect_eq(news.count, 1, "and only that is news");
+    links_free(l);
+}
+
+static const struct {
+    const char *why, *parent, *child;
+    unsigned flags;
+} strange[] = {
+    {"a tag as a child", "v1", "v2", 0},
+    {"a tag that names by document", "v1", "sha256:x", LINKS_DOCUMENT},
+    {"a digest as a tag", "sha256:y", "sha256:x", 0},
+    {"nothing", "", "sha256:x", 0},
+};
+
+Test(links, a_strange_index_teaches_nothing) {
+    struct links *l = links_new(NULL, NULL);
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        links_load(l, "docker.io", "a/b", strange[i].parent, strange[i].child, strange[i].flags);
+        cr_expect_not(links_reach(l, "docker.io", "a/b", "sha256:x", &everyone, NULL), "%s", strange[i].why);
+    }
     links_free(l);
 }

@@ -75,7 +75,7 @@ static bool ask_links(void *ctx, const char *registry, const char *repository, c
 
 // In acme/app the tags v1 and dev led to A and B; sha256-A.sig led to C.
 static struct links *some_links(void) {
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, "docker.io", "acme/app", "v1", A);
     links_tag(l, "docker.io", "acme/app", "dev", B);
     links_tag(l, "docker.io", "acme/app", "sha256-" HEX_A ".sig", C);
@@ -304,7 +304,7 @@ static struct links *links_of_two_images(void) {
         .descriptors = (struct descriptor[]){{.role = ROLE_LAYER, .digest = L}, {.role = ROLE_LAYER, .digest = M}}};
     const struct document d = {
         .kind = DOCUMENT_MANIFEST, .count = 1, .descriptors = (struct descriptor[]){{.role = ROLE_LAYER, .digest = M}}};
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     links_tag(l, "docker.io", "acme/app", "v1", C);
     links_document(l, "docker.io", "acme/app", C, &index);
     links_tag(l, "docker.io", "acme/app", "v2", A);
@@ -403,7 +403,7 @@ Test(policy, without_links) {
 Test(policy, circles_of_subjects_end) {
     const char *const rules[] = {"+docker.io/acme/*:v*", NULL};
     struct policy *p = policy_of(rules, false);
-    struct links *l = links_new();
+    struct links *l = links_new(NULL, NULL);
     static char hex[3][65];
     for (int i = 0; i < 200; i++) {
         char tag[100], digest[100];

@@ -69,8 +69,9 @@ class Gateway:
 
     def write(self, configuration):
         if isinstance(configuration, dict):
-            # Several gateways run in the bed; each has a control socket of its own.
-            configuration = json.dumps({"control": f"{self.folder}/control.sock", **configuration}, indent=2)
+            # Several gateways run in the bed; each has a control socket of its own, and keeps nothing unless it is to.
+            defaults = {"control": f"{self.folder}/control.sock", "store": None}
+            configuration = json.dumps({**defaults, **configuration}, indent=2)
         with open(self._path, "w", encoding="utf-8") as file:
             file.write(configuration)
 
