@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The server's TLS context, from files that are read once. Nothing here keeps state; errors of OpenSSL are taken from
-// this thread's queue and never left in it.
+// The server's TLS context, from files that are read once or from the authority. Errors of OpenSSL are taken from this
+// thread's queue and never left in it.
 
 #include "certs/server.h"
 
+#include "mirrors/base/host.h"
 #include "mirrors/base/mem.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,7 @@ enum {
     PEM_FILE_MAX = 1024 * 1024,
     CHAIN_MAX = 16, // Certificates above the server's own.
     WARN_DAYS = 14,
+    TICKET_CHAIN_MAX = 12 * 1024, // Of a client's chain in a session ticket, as DER.
 };
 
 static const char tls12_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
@@ -210,25 +213,226 @@ static bool set_protocol(SSL_CTX *ctx, struct err *err) {
     // Tickets, which OpenSSL keys per context, need no memory here; the session cache would.
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
-    static const unsigned char session_context[] = "pullgate";
     bool ok = SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION) == 1 &&
               SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) == 1 &&
-              SSL_CTX_set_cipher_list(ctx, tls12_ciphers) == 1 && SSL_CTX_set_ciphersuites(ctx, tls13_ciphers) == 1 &&
-              SSL_CTX_set_session_id_context(ctx, session_context, sizeof session_context - 1) == 1;
+              SSL_CTX_set_cipher_list(ctx, tls12_ciphers) == 1 && SSL_CTX_set_ciphersuites(ctx, tls13_ciphers) == 1;
     return ok || err_set(err, "this OpenSSL cannot be set up for TLS 1.2 and 1.3: %s", openssl_words());
 }
 
-SSL_CTX *certs_server_new(const char *certificate_file, const char *key_file, struct err *err) {
-    ERR_clear_error();
-    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (!ctx) {
-        err_set(err, "OpenSSL: %s", openssl_words());
-        return NULL;
+// --- what a context keeps of its spec ---
+
+struct server {
+    char **names;
+    size_t name_count;
+    struct leaves *leaves;
+    bool own_leaf; // The listener's own certificate is of `leaves`.
+    bool (*takes_over)(void *ctx, const char *server_name);
+    void *ctx;
+    void (*release)(void *ctx);
+};
+
+static void server_free(struct server *s) {
+    if (s->release)
+        s->release(s->ctx);
+    for (size_t i = 0; i < s->name_count; i++)
+        free(s->names[i]);
+    free(s->names);
+    leaves_unref(s->leaves);
+    free(s);
+}
+
+static struct server *server_copy(const struct certs_server *spec) {
+    struct server *s = mem_zalloc(1, sizeof *s);
+    s->names = mem_zalloc(spec->name_count + 1, sizeof *s->names);
+    for (; s->name_count < spec->name_count; s->name_count++)
+        s->names[s->name_count] = mem_strdup(spec->names[s->name_count]);
+    s->leaves = spec->leaves ? leaves_ref(spec->leaves) : NULL;
+    s->own_leaf = !spec->certificate_file;
+    s->takes_over = spec->takes_over;
+    s->ctx = spec->ctx;
+    s->release = spec->release;
+    return s;
+}
+
+static void on_context_free(void *parent, void *data, CRYPTO_EX_DATA *all, int index, long argl, void *argp) {
+    if (data)
+        server_free(data);
+}
+
+static int ex_index = -1; // Set once, under `ex_once`; OpenSSL hands it out.
+static pthread_once_t ex_once = PTHREAD_ONCE_INIT;
+
+static void make_ex_index(void) {
+    ex_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, on_context_free);
+}
+
+// --- which certificate ---
+
+bool certs_server_name(const SSL *ssl, char *out) {
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    struct hostport at;
+    size_t len = name ? strlen(name) : 0;
+    if (len > 1 && name[len - 1] == '.')
+        len--;
+    if (len == 0 || !hostport_parse(name, len, &at, NULL) || at.port != 0)
+        return false;
+    memcpy(out, at.host, strlen(at.host) + 1);
+    return true;
+}
+
+static bool is_own_name(const struct server *s, const char *name) {
+    for (size_t i = 0; i < s->name_count; i++)
+        if (strcmp(s->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_taken_over(const struct server *s, const char *name) {
+    return s->takes_over && !is_own_name(s, name) && s->takes_over(s->ctx, name);
+}
+
+// Asked of every handshake, resumed ones too. With takeover a name that is nobody's is refused: the client must not
+// take this gateway for that host.
+static int check_server_name(SSL *ssl, int *alert, void *arg) {
+    const struct server *s = arg;
+    char name[HOST_MAX + 1];
+    if (!s->takes_over || !SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name))
+        return SSL_TLSEXT_ERR_OK;
+    if (certs_server_name(ssl, name) && (is_own_name(s, name) || is_taken_over(s, name)))
+        return SSL_TLSEXT_ERR_OK;
+    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+// After the server name; not asked where a session is resumed.
+static int choose_certificate(SSL *ssl, void *arg) {
+    const struct server *s = arg;
+    char name[HOST_MAX + 1];
+    const char *const one[] = {name};
+    int64_t now = (int64_t)time(NULL);
+    if (certs_server_name(ssl, name) && is_taken_over(s, name))
+        return leaves_use(s->leaves, ssl, one, 1, now, NULL) ? 1 : 0;
+    if (!s->own_leaf)
+        return 1;
+    return s->name_count > 0 && leaves_use(s->leaves, ssl, (const char *const *)s->names, s->name_count, now, NULL);
+}
+
+// --- clients' certificates ---
+
+static int let_any_pass(X509_STORE_CTX *ctx, void *arg) {
+    X509_STORE_CTX_set_error(ctx, X509_V_OK);
+    return 1;
+}
+
+// A ticket keeps the client's certificate but not the chain that came with it, without which it cannot be judged again:
+// so the chain is put beside it. One that is too long makes a ticket that is not taken.
+static int put_chain_into_ticket(SSL *ssl, void *arg) {
+    if (SSL_session_reused(ssl))
+        return 1; // What the session had goes on.
+    unsigned char chain[TICKET_CHAIN_MAX], *end = chain;
+    STACK_OF(X509) *all = SSL_get_peer_cert_chain(ssl); // On a server without the client's own.
+    for (int i = 0; i < sk_X509_num(all); i++) {
+        int len = i2d_X509(sk_X509_value(all, i), NULL);
+        if (len <= 0 || len > chain + sizeof chain - end)
+            return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), "", 1);
+        i2d_X509(sk_X509_value(all, i), &end);
     }
-    if (set_protocol(ctx, err) && use_certificate(ctx, certificate_file, err) && use_key(ctx, key_file, err))
+    return SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), chain, (size_t)(end - chain));
+}
+
+static SSL_TICKET_RETURN judge_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_len,
+                                      SSL_TICKET_STATUS status, void *arg) {
+    void *data = NULL;
+    size_t len = 0;
+    if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
+        return status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT ? SSL_TICKET_RETURN_IGNORE_RENEW
+                                                                             : SSL_TICKET_RETURN_IGNORE;
+    if (SSL_SESSION_get0_ticket_appdata(session, &data, &len) == 1 && len == 1)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
+static STACK_OF(X509) * chain_of_ticket(SSL *ssl) {
+    void *data = NULL;
+    size_t len = 0;
+    if (SSL_SESSION_get0_ticket_appdata(SSL_get_session(ssl), &data, &len) != 1 || len <= 1)
+        return NULL;
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    const unsigned char *at = data, *end = at + len;
+    for (X509 *x; at < end && (x = d2i_X509(NULL, &at, (long)(end - at))) != NULL;)
+        sk_X509_push(chain, x);
+    ERR_clear_error();
+    return chain;
+}
+
+X509 *certs_server_peer(SSL *ssl, STACK_OF(X509) * *chain) {
+    *chain = NULL;
+    X509 *x = SSL_get1_peer_certificate(ssl);
+    if (x && SSL_session_reused(ssl))
+        *chain = chain_of_ticket(ssl);
+    else if (x && SSL_get_peer_cert_chain(ssl))
+        *chain = X509_chain_up_ref(SSL_get_peer_cert_chain(ssl));
+    return x;
+}
+
+static bool ask_clients(SSL_CTX *ctx, const struct peer_trust *trust, struct err *err) {
+    if (!trust)
+        return true;
+    STACK_OF(X509_NAME) *names = sk_X509_NAME_deep_copy(peer_trust_names(trust), X509_NAME_dup, X509_NAME_free);
+    if (!names)
+        return err_set(err, "OpenSSL: %s", openssl_words());
+    SSL_CTX_set_client_CA_list(ctx, names);
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_cert_verify_callback(ctx, let_any_pass, NULL);
+    return SSL_CTX_set_session_ticket_cb(ctx, put_chain_into_ticket, judge_ticket, NULL) == 1 ||
+           err_set(err, "OpenSSL: %s", openssl_words());
+}
+
+// --- the whole ---
+
+static bool set_session_context(SSL_CTX *ctx, const char *text) {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    return EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL) == 1 &&
+           SSL_CTX_set_session_id_context(ctx, digest, len) == 1;
+}
+
+static bool set_up(SSL_CTX *ctx, const struct certs_server *spec, struct server *s, struct err *err) {
+    if (!set_protocol(ctx, err) || !ask_clients(ctx, spec->trust, err))
+        return false;
+    if (!set_session_context(ctx, spec->session_context ? spec->session_context : "pullgate"))
+        return err_set(err, "OpenSSL: %s", openssl_words());
+    if (spec->certificate_file &&
+        (!use_certificate(ctx, spec->certificate_file, err) || !use_key(ctx, spec->key_file, err)))
+        return false;
+    if ((!spec->certificate_file || s->takes_over) && !s->leaves)
+        return err_set(err, "there is no authority that could issue a certificate");
+    if (!s->leaves)
+        return true;
+    SSL_CTX_set_tlsext_servername_callback(ctx, check_server_name);
+    SSL_CTX_set_tlsext_servername_arg(ctx, s);
+    SSL_CTX_set_cert_cb(ctx, choose_certificate, s);
+    return true;
+}
+
+SSL_CTX *certs_server_make(const struct certs_server *spec, struct err *err) {
+    ERR_clear_error();
+    pthread_once(&ex_once, make_ex_index);
+    struct server *s = server_copy(spec);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    if (!ctx || ex_index < 0 || SSL_CTX_set_ex_data(ctx, ex_index, s) != 1) {
+        err_set(err, "OpenSSL: %s", openssl_words());
+        server_free(s);
+    } else if (set_up(ctx, spec, s, err)) {
         return ctx;
+    }
     SSL_CTX_free(ctx);
     return NULL;
+}
+
+SSL_CTX *certs_server_new(const char *certificate_file, const char *key_file, struct err *err) {
+    struct certs_server spec = {.certificate_file = certificate_file, .key_file = key_file};
+    return certs_server_make(&spec, err);
 }
 
 // --- dates ---

@@ -13,6 +13,9 @@ int command_reload(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_store(int argc, char **argv);
+int command_ca(int argc, char **argv);
+int command_state(int argc, char **argv);
+int command_token(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /// A sentence on standard error and EXIT_UNUSABLE, for options that a command does not know.

@@ -18,10 +18,10 @@
 #include <string.h>
 #include <time.h>
 
-enum { EXPLANATION_MAX = 4 * 1024 * 1024, IMAGE_LINE_MAX = 4096 };
+enum { EXPLANATION_MAX = 4 * 1024 * 1024, IMAGE_LINE_MAX = 4096, GROUPS_MAX = 64 };
 
 static const char help[] =
-    "Usage: pullgate explain [--config FILE] [--action pull|push] [--at TIME] [--json] IMAGE... | -\n"
+    "Usage: pullgate explain [--config FILE] [--action pull|push] [--at TIME] [--as WHO] [--json] IMAGE... | -\n"
     "\n"
     "Say for each image whether it may be pulled, which rule decided, what a denied client reads, and which hosts a "
     "pull\n"
@@ -30,6 +30,9 @@ static const char help[] =
     "  --config FILE   the configuration\n"
     "  --action NAME   pull (the default) or push\n"
     "  --at TIME       decide as if it were this moment: 2027-03-31T00:00:00Z\n"
+    "  --as WHO        decide for this asker: user:alice or cert:ci.example.com (default: nobody known)\n"
+    "  --groups A,B    groups that the asker's token or certificate names\n"
+    "  --from ADDRESS  the asker's address\n"
     "  --json          print one JSON object a line, one for each image\n"
     "  -               read images from standard input, one a line\n"
     "\n"
@@ -49,6 +52,8 @@ struct options {
     const char *action_word;
     enum action action;
     int64_t at;
+    struct asker asker;
+    const char *groups[GROUPS_MAX];
     bool json;
 };
 
@@ -73,6 +78,7 @@ static void explain(const struct config *c, const struct options *o, struct expl
         .tag = e->name.tag[0] != '\0' ? e->name.tag : NULL,
         .digest = e->name.digest[0] != '\0' ? e->name.digest : NULL,
         .action = o->action,
+        .asker = &o->asker,
         .now = o->at,
     };
     config_verdict(c, &q, NULL, NULL, &e->verdict);
@@ -101,7 +107,7 @@ static const char *why(const struct explanation *e) {
     case DECIDED_BY_RULE:
         return "a rule";
     case DECIDED_NO_RULE:
-        return "no rule matches";
+        return e->verdict.decision.others ? "no rule matches this asker: others are allowed" : "no rule matches";
     case DECIDED_REGISTRIES_ONLY:
         return "there are no rules: every listed registry may be pulled from";
     case DECIDED_NOT_LISTED:
@@ -323,6 +329,34 @@ static bool read_at(struct options *o, const char *text) {
     return false;
 }
 
+static bool read_as(struct options *o, const char *text) {
+    o->asker.name = text;
+    if (strncmp(text, "user:", 5) == 0 || strncmp(text, "cert:", 5) == 0)
+        return true;
+    fprintf(stderr, "pullgate explain: --as: expected user:NAME or cert:NAME, found \"%s\"\n", text);
+    return false;
+}
+
+/// The list is cut up where it stands.
+static bool read_groups(struct options *o, char *text) {
+    o->asker.groups = o->groups;
+    for (char *name = strtok(text, ","); name != NULL; name = strtok(NULL, ",")) {
+        if (o->asker.group_count == GROUPS_MAX) {
+            fprintf(stderr, "pullgate explain: --groups: at most %d\n", (int)GROUPS_MAX);
+            return false;
+        }
+        o->groups[o->asker.group_count++] = name;
+    }
+    return true;
+}
+
+static bool read_from(struct options *o, const char *text) {
+    o->asker.has_address = address_from_text(text, o->asker.address);
+    if (!o->asker.has_address)
+        fprintf(stderr, "pullgate explain: --from: expected an address such as 10.2.3.4, found \"%s\"\n", text);
+    return o->asker.has_address;
+}
+
 /// What getopt_long() found; false when it cannot be used.
 static bool read_option(struct options *o, int option) {
     switch (option) {
@@ -333,6 +367,12 @@ static bool read_option(struct options *o, int option) {
         return read_action(o, optarg);
     case 't':
         return read_at(o, optarg);
+    case 's':
+        return read_as(o, optarg);
+    case 'g':
+        return read_groups(o, optarg);
+    case 'f':
+        return read_from(o, optarg);
     case 'j':
         o->json = true;
         return true;
@@ -342,10 +382,15 @@ static bool read_option(struct options *o, int option) {
 }
 
 int command_explain(int argc, char **argv) {
-    static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'}, {"action", required_argument, NULL, 'a'},
-        {"at", required_argument, NULL, 't'},     {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {0}};
+    static const struct option known[] = {{"config", required_argument, NULL, 'c'},
+                                          {"action", required_argument, NULL, 'a'},
+                                          {"at", required_argument, NULL, 't'},
+                                          {"as", required_argument, NULL, 's'},
+                                          {"groups", required_argument, NULL, 'g'},
+                                          {"from", required_argument, NULL, 'f'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
     struct options o = {.action = ACTION_PULL, .action_word = "pull", .at = (int64_t)time(NULL)};
     struct err err = {0};
     for (int option; (option = getopt_long(argc, argv, "c:h", known, NULL)) != -1;) {

@@ -21,6 +21,9 @@ static const char help[] =
     "  check     find mistakes in a configuration, without starting anything\n"
     "  explain   say what would happen to an image, and why, without contacting anyone\n"
     "  store     look after what is kept: list, verify, remove, fetch ahead, export, import\n"
+    "  ca        the gateway's own certificate authority: make, show, issue, have clients trust it\n"
+    "  state     carry the authority and keys to another machine\n"
+    "  token     tokens for machines: issue, revoke, rotate the key that signs them\n"
     "  version   print the version, and those of the libraries\n"
     "\n"
     "Try it: this needs no configuration, listens on 127.0.0.1:5080 and permits Docker Hub.\n"
@@ -42,8 +45,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"serve", command_serve},     {"reload", command_reload},   {"check", command_check},
-    {"explain", command_explain}, {"store", command_store},     {"version", command_version},
+    {"serve", command_serve},       {"reload", command_reload}, {"check", command_check},
+    {"explain", command_explain},   {"store", command_store},   {"ca", command_ca},
+    {"state", command_state},       {"token", command_token},   {"version", command_version},
     {"--version", command_version},
 };
 

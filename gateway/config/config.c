@@ -7,6 +7,7 @@
 
 #include "gateway/config/config.h"
 
+#include "gateway/config/access.h"
 #include "gateway/config/loading.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/digest.h"
@@ -141,6 +142,20 @@ const struct read_key config_root_keys[] = {
      .read = read_admin,
      .shape = READ_OBJECT,
      .children = admin_keys},
+    {.name = "state_directory", .takes = TAKES_STRING, .expected = "a path", .read = read_state_directory},
+    {.name = "ca",
+     .takes = TAKES_OBJECT,
+     .expected = "{ \"name_constraints\" } or { \"certificate\", \"key\" }",
+     .read = read_ca,
+     .shape = READ_OBJECT,
+     .children = ca_keys},
+    {.name = "identity",
+     .takes = TAKES_OBJECT,
+     .expected = "{ \"htpasswd\", \"oidc\", ... }, or {} for the gateway's own tokens only",
+     .read = read_identity,
+     .shape = READ_OBJECT,
+     .children = identity_keys},
+    {.name = "groups", .takes = TAKES_OBJECT, .expected = "an object of groups by name", .read = read_groups},
     {.name = "control",
      .takes = TAKES_NULL | TAKES_STRING,
      .expected = "the path of a Unix socket, or null for none",
@@ -183,6 +198,7 @@ static struct config *config_new(const char *text, size_t len) {
     c->control = default_control();
     limits_default(&c->limits);
     store_default(&c->store);
+    identity_default(&c->identity);
     return c;
 }
 
@@ -198,7 +214,8 @@ static bool read_root(struct reader *r, const struct json *root) {
     listeners_complete(c);
     for (size_t i = 0; i < c->listener_count; i++)
         c->listeners[i].default_registry_written |= written;
-    return store_complete(r, c) && admin_check(r, c) && read_rules(r, json_get(root, "rules"));
+    return store_complete(r, c) && admin_check(r, c) && state_complete(r, c) && identity_complete(r, c) &&
+           taken_build(r, c) && read_rules(r, json_get(root, "rules"));
 }
 
 /// Where the file has no `proxy`, or null: the environment, before the registries take it.
@@ -216,6 +233,12 @@ static bool load_root(struct reader *r, const struct json *root, const char *con
     return r->loading->catalog != NULL && prepare_proxies(r, root) && read_root(r, root);
 }
 
+static void groups_deinit(struct loading *l) {
+    for (size_t i = 0; i < l->group_count; i++)
+        free((void *)l->groups[i].members);
+    free(l->groups);
+}
+
 static struct config *parse(const char *text, size_t len, const char *file, const char *dir,
                             const char *const *catalog_dirs, struct err *err) {
     struct err spare;
@@ -231,6 +254,7 @@ static struct config *parse(const char *text, size_t len, const char *file, cons
     json_free(root);
     catalog_free(loading.catalog);
     proxies_deinit(&loading.proxies);
+    groups_deinit(&loading);
     if (ok)
         return loading.config;
     config_unref(loading.config);
@@ -303,6 +327,7 @@ static void listener_deinit(struct listener_config *l) {
     free(l->certificate);
     free(l->key);
     free(l->default_registry);
+    access_deinit(l);
 }
 
 static void config_free(struct config *c) {
@@ -326,6 +351,13 @@ static void config_free(struct config *c) {
     free(c->message);
     free(c->log_file);
     free(c->gateway_name);
+    for (size_t i = 0; i < c->taken_count; i++)
+        free(c->taken[i].own);
+    free(c->taken);
+    free(c->state_directory);
+    free(c->ca_certificate);
+    free(c->ca_key);
+    identity_settings_deinit(&c->identity);
     free(c->control);
     free(c);
 }

@@ -9,8 +9,10 @@
 
 #pragma once
 
+#include "certs/peer.h"
 #include "gateway/audit/audit.h"
 #include "gateway/denial/denial.h"
+#include "gateway/identity/identity.h"
 #include "gateway/policy/policy.h"
 #include "mirrors/base/err.h"
 #include "mirrors/base/host.h"
@@ -24,15 +26,44 @@
 
 enum { CONFIG_FILE_MAX = 16 * 1024 * 1024, CONFIG_HASH_HEX = 12, LISTENERS_MAX = 64 };
 
+/// What a listener does with CONNECT.
+enum connect_mode {
+    CONNECT_OFF,     ///< It is no proxy: answered as any unknown method.
+    CONNECT_REFUSE,  ///< Every host is refused with the denial's sentence.
+    CONNECT_TAKEOVER ///< Hosts that takeover serves meet the gateway's own TLS inside; others are refused.
+};
+
+/// Are clients asked for a certificate?
+enum client_certificate { CLIENT_CERTIFICATE_NONE, CLIENT_CERTIFICATE_OPTIONAL, CLIENT_CERTIFICATE_REQUIRED };
+
+/// Do we want to know who asks? NONE: Authorization is ignored.
+enum identify { IDENTIFY_NONE, IDENTIFY_OPTIONAL, IDENTIFY_REQUIRED };
+
+enum { LISTENER_NAMES_MAX = 64, NAME_FROM_MAX = 4, TRUSTED_PROXIES_MAX = 256 };
+
 struct listener_config {
     char *name;    ///< Default: its address. In logs.
     char *address; ///< As written, canonical: "127.0.0.1:5080", "[::]:5443". The identity of a listener across reloads.
     struct hostport at;
     bool tls;
-    char *certificate, *key;       ///< Absolute paths, or NULL.
+    bool tls_auto;                 ///< Its certificate is the authority's, for `names` and the address.
+    char *certificate, *key;       ///< Absolute paths; NULL with `tls_auto` or without `tls`.
     char *default_registry;        ///< Canonical.
     bool default_registry_written; ///< By the site, for this listener or at the top (check warns when unlisted).
     enum denial_style denials;
+    char **names; ///< What clients call it: host names and addresses, canonical, without ports.
+    size_t name_count;
+    bool takeover; ///< Registries' own names are served (route 4); needs `tls` and an authority.
+    enum connect_mode connect;
+    bool challenge;                             ///< The unidentified are answered 401 rather than denied.
+    char *client_ca, *client_crl;               ///< Absolute paths, or NULL.
+    bool crl_expired_accepted;                  ///< "crl_expired": "accept".
+    enum client_certificate client_certificate; ///< NONE exactly where `client_ca` is NULL.
+    enum peer_name_from name_from[NAME_FROM_MAX];
+    size_t name_from_count; ///< At least 1.
+    enum identify identify;
+    struct cidr *trusted_proxies; ///< From these, X-Forwarded-For is believed.
+    size_t trusted_proxy_count;
 };
 
 /// Where a registry of the configuration comes from: what `check` needs to speak in the site's own words.
@@ -72,6 +103,15 @@ struct admin_config {
     struct hostport at;
 };
 
+/// A host name that takeover serves, see config_taken_over().
+struct taken_name {
+    const char *host;   ///< The registry's text.
+    char *own;          ///< Where `host` had to be made.
+    size_t registry;    ///< Of config.registries.
+    unsigned char rank; ///< Lower ones hold: its own name, an alias, an endpoint's host, a realm's.
+    bool ambiguous;     ///< Two registries have it with equal right: nobody's.
+};
+
 struct config {
     atomic_int refs;
     char *path;                     ///< NULL: built-in defaults.
@@ -86,6 +126,8 @@ struct config {
     struct registry **registries;             ///< Sorted: exact names by name, then wildcards, the most specific first.
     struct registry_origin *registry_origins; ///< Parallel to `registries`.
     size_t registry_count;
+    struct taken_name *taken; ///< Sorted by host, each once.
+    size_t taken_count;
     size_t exact_registry_count; ///< How many of them, at the front, are exact.
     struct policy *policy;
     bool rules_written;
@@ -95,8 +137,13 @@ struct config {
     enum audit_on_full log_on_full;
     struct store_config store;
     struct admin_config admin;
-    char *gateway_name; ///< For the log; default: the host name.
-    char *control;      ///< Unix socket for `pullgate reload`, or NULL.
+    char *state_directory;             ///< Absolute; NULL: no fitting place is known, and nothing needs one.
+    bool ca_name_constraints;          ///< An authority that is made is good for ca_names() only.
+    char *ca_certificate, *ca_key;     ///< A site's own authority, absolute; both or neither.
+    struct identity_settings identity; ///< Its texts are owned by the configuration.
+    bool identity_written;             ///< "identity" is in the file.
+    char *gateway_name;                ///< For the log; default: the host name.
+    char *control;                     ///< Unix socket for `pullgate reload`, or NULL.
 };
 
 /// Read a file, or the built-in defaults for NULL: 127.0.0.1:5080, docker.io allowed. `catalog_dirs` (NULL-terminated)
@@ -121,6 +168,21 @@ void config_terms(const struct config *c, const struct registry *registry, struc
 /// Does a pattern of "store.keep" cover this? `tag` NULL or "": no tag is named, and a pattern with one does not cover
 /// it.
 bool config_store_keeps(const struct config *c, const char *registry, const char *repository, const char *tag);
+
+/// The registry to whose own name, endpoints' host, alias or (with `realm`) realm host this canonical host name
+/// belongs: what takeover may serve. `realm` (may be NULL) is told whether it is only a realm's. Address literals and
+/// names of redirect hosts belong to none.
+const struct registry *config_taken_over(const struct config *c, const char *host, bool *realm);
+
+/// Does anything in the configuration need the authority?
+bool config_needs_authority(const struct config *c);
+
+/// Is identity settings' state used: does any listener identify?
+bool config_identifies(const struct config *c);
+
+/// Every name for which the authority is to issue: listeners' names and addresses and, where a listener takes over,
+/// the names of registries. The caller frees the texts and the list; `*count` of them, sorted, each once.
+char **config_authority_names(const struct config *c, size_t *count);
 
 /// Everything `check` warns about: the policy's lint, registries under which anyone can open one, registries with
 /// credentials open to anyone, credentials that never go anywhere, an unlisted default registry, monitor mode, no

@@ -8,6 +8,7 @@
 #include "gateway/config/config.h"
 
 #include "certs/server.h"
+#include "gateway/config/lint.h"
 #include "gateway/config/reader.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/name.h"
@@ -21,16 +22,7 @@
 
 enum { LINT_TEXT_MAX = 1024, LINT_STORE_SMALL_GIB = 1 };
 
-struct lint {
-    const struct config *config;
-    int64_t now;
-    void (*warn)(void *ctx, const char *path, const char *sentence);
-    void *ctx;
-};
-
-static void warn(const struct lint *l, const char *path, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void warn(const struct lint *l, const char *path, const char *format, ...) {
+void lint_warn(const struct lint *l, const char *path, const char *format, ...) {
     char text[LINT_TEXT_MAX];
     va_list args;
     va_start(args, format);
@@ -44,13 +36,13 @@ static void warn(const struct lint *l, const char *path, const char *format, ...
 static void lint_modes(const struct lint *l) {
     const struct config *c = l->config;
     if (c->monitor)
-        warn(l, "mode", "\"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"");
+        lint_warn(l, "mode", "\"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"");
     if (c->registry_count == 0)
-        warn(l, "registries", "no registry is listed, so nothing can be pulled");
+        lint_warn(l, "registries", "no registry is listed, so nothing can be pulled");
     else if (!c->rules_written)
-        warn(l, "rules", "there are no rules: everything may be pulled from every registry listed");
+        lint_warn(l, "rules", "there are no rules: everything may be pulled from every registry listed");
     else if (policy_rule_count(c->policy) == 0 && !c->monitor)
-        warn(l, "rules", "the list is empty, so nothing can be pulled");
+        lint_warn(l, "rules", "the list is empty, so nothing can be pulled");
 }
 
 static void lint_default_registry(const struct lint *l) {
@@ -60,9 +52,9 @@ static void lint_default_registry(const struct lint *l) {
         if (!listener->default_registry_written || config_registry(c, listener->default_registry) != NULL)
             continue;
         char *path = mem_printf("listeners[%zu].default_registry", i);
-        warn(l, strcmp(listener->default_registry, c->default_registry) == 0 ? "default_registry" : path,
-             "%s is not listed under \"registries\": requests that name no registry are denied",
-             listener->default_registry);
+        lint_warn(l, strcmp(listener->default_registry, c->default_registry) == 0 ? "default_registry" : path,
+                  "%s is not listed under \"registries\": requests that name no registry are denied",
+                  listener->default_registry);
         free(path);
     }
 }
@@ -77,9 +69,9 @@ static void lint_proxy(const struct lint *l) {
     for (size_t i = 0; i < c->registry_count; i++) {
         if (c->registries[i]->proxy == NULL)
             continue;
-        warn(l, "proxy",
-             "connections go through %s%s: it resolves the names, so keeping private addresses out is its task",
-             without_user(c->registries[i]->proxy), c->proxy_written ? "" : " (from the environment)");
+        lint_warn(l, "proxy",
+                  "connections go through %s%s: it resolves the names, so keeping private addresses out is its task",
+                  without_user(c->registries[i]->proxy), c->proxy_written ? "" : " (from the environment)");
         return;
     }
 }
@@ -103,7 +95,7 @@ static void lint_unused_credentials(const struct lint *l) {
         if (used)
             continue;
         char *path = mem_printf("credentials.\"%s\"", c->credentials[i]->name);
-        warn(l, path, "no registry and no endpoint uses it");
+        lint_warn(l, path, "no registry and no endpoint uses it");
         free(path);
     }
 }
@@ -125,7 +117,7 @@ static void lint_keep(const struct lint *l) {
         if (can_be_listed(l->config, &s->keep[i]))
             continue;
         char *path = mem_printf("store.keep[%zu]", i);
-        warn(l, path, "keeps nothing: the registry %s is not in \"registries\"", s->keep[i].registry);
+        lint_warn(l, path, "keeps nothing: the registry %s is not in \"registries\"", s->keep[i].registry);
         free(path);
     }
 }
@@ -135,7 +127,7 @@ static void lint_store(const struct lint *l) {
     if (!s->enabled)
         return;
     if (s->max_size < (uint64_t)LINT_STORE_SMALL_GIB << 30)
-        warn(l, "store.max_size", "under %d GiB: a few images push each other out", LINT_STORE_SMALL_GIB);
+        lint_warn(l, "store.max_size", "under %d GiB: a few images push each other out", LINT_STORE_SMALL_GIB);
     lint_keep(l);
 }
 
@@ -143,9 +135,9 @@ static void lint_registry_terms(const struct lint *l, const char *path, const st
     if (r->tag_ttl_s == UINT_MAX)
         return;
     if (!l->config->store.enabled)
-        warn(l, path, "\"tag_ttl\" does nothing: \"store\" is null");
+        lint_warn(l, path, "\"tag_ttl\" does nothing: \"store\" is null");
     else if (r->offline)
-        warn(l, path, "\"tag_ttl\" does nothing: an offline registry is never asked");
+        lint_warn(l, path, "\"tag_ttl\" does nothing: an offline registry is never asked");
 }
 
 // --- admin ---
@@ -153,10 +145,11 @@ static void lint_registry_terms(const struct lint *l, const char *path, const st
 static void lint_admin(const struct lint *l) {
     const struct admin_config *a = &l->config->admin;
     if (a->enabled && strncmp(a->at.host, "127.", 4) != 0 && strcmp(a->at.host, "::1") != 0)
-        warn(l, "admin.address",
-             "%s is not a loopback address: anyone who reaches it reads which registries and rules there are and how "
-             "much is pulled",
-             a->address);
+        lint_warn(
+            l, "admin.address",
+            "%s is not a loopback address: anyone who reaches it reads which registries and rules there are and how "
+            "much is pulled",
+            a->address);
 }
 
 // --- one registry ---
@@ -175,7 +168,7 @@ static void lint_anyone(const struct lint *l, const char *path, const char *name
         size_t tail = strlen(open_to_all[i].tail);
         if (len < tail || strcmp(name + len - tail, open_to_all[i].tail) != 0)
             continue;
-        warn(l, path, "anyone can open a registry under this name; name your account: %s", open_to_all[i].instead);
+        lint_warn(l, path, "anyone can open a registry under this name; name your account: %s", open_to_all[i].instead);
     }
 }
 
@@ -197,11 +190,12 @@ static bool has_credentials(const struct registry *r) {
 
 static void lint_registry_credentials(const struct lint *l, const char *path, const struct registry *r, bool opened) {
     if (opened && has_credentials(r))
-        warn(l, path,
-             "it is asked with credentials, and the rules let anyone who reaches this gateway pull from it: what those "
-             "credentials can read, everyone here can");
+        lint_warn(
+            l, path,
+            "it is asked with credentials, and the rules let anyone who reaches this gateway pull from it: what those "
+            "credentials can read, everyone here can");
     if (goes_nowhere(r))
-        warn(
+        lint_warn(
             l, path,
             "its credentials are never used: they go only to the registry's own hosts, and none of its endpoints is on "
             "one. Name them in the endpoint");
@@ -211,9 +205,9 @@ static void lint_endpoint(const struct lint *l, const char *path, const struct r
     uint8_t addr[16];
     struct err err;
     if (address_from_text(e->at.host, addr) && !address_permitted(r, addr, &err))
-        warn(l, path, "%s cannot be reached: %s", e->base, err.text);
+        lint_warn(l, path, "%s cannot be reached: %s", e->base, err.text);
     if (e->plain && (e->credential != NULL || (e->own_host && r->credential_count > 0)))
-        warn(l, path, "credentials go to %s without encryption", e->base);
+        lint_warn(l, path, "credentials go to %s without encryption", e->base);
 }
 
 static void lint_address_blocks(const struct lint *l, const char *path, const struct registry *r) {
@@ -222,7 +216,7 @@ static void lint_address_blocks(const struct lint *l, const char *path, const st
         const struct cidr *block = &r->private_addresses[i];
         bool all4 = block->bits == 96 && memcmp(block->addr, mapped, sizeof mapped) == 0;
         if (block->bits == 0 || all4)
-            warn(l, path, "\"private_addresses\" permits every address: this registry's names can lead anywhere");
+            lint_warn(l, path, "\"private_addresses\" permits every address: this registry's names can lead anywhere");
     }
 }
 
@@ -256,19 +250,40 @@ static void pass_on(void *ctx, const char *sentence) {
         w->warn(w->ctx, w->path, sentence);
 }
 
+static bool check_own(const struct listener_config *l, const char *path, int64_t now, struct certificate_warning *w,
+                      struct err *err) {
+    if (l->certificate == NULL)
+        return true;
+    w->path = path;
+    return certs_server_check(l->certificate, l->key, now, pass_on, w, err) || err_prefix(err, "%s: ", path);
+}
+
+static bool check_trust(const struct listener_config *l, const char *path, struct err *err) {
+    if (l->client_ca == NULL)
+        return true;
+    struct peer_trust *t = peer_trust_new(l->client_ca, l->client_crl, l->crl_expired_accepted, err);
+    peer_trust_free(t);
+    return t != NULL || err_prefix(err, "%s: ", path);
+}
+
+static bool check_authority(const struct config *c, struct err *err) {
+    if (c->ca_certificate == NULL)
+        return true;
+    struct authority *a = authority_load(c->ca_certificate, c->ca_key, err);
+    authority_unref(a);
+    return a != NULL || err_prefix(err, "ca: ");
+}
+
 bool config_check_certificates(const struct config *c, int64_t now,
                                void (*hear)(void *ctx, const char *path, const char *sentence), void *ctx,
                                struct err *err) {
-    bool ok = true;
+    struct certificate_warning w = {.warn = hear, .ctx = ctx};
+    bool ok = check_authority(c, err);
     for (size_t i = 0; ok && i < c->listener_count; i++) {
-        const struct listener_config *listener = &c->listeners[i];
-        if (!listener->tls)
-            continue;
-        char *path = mem_printf("listeners[%zu].tls", i);
-        struct certificate_warning w = {.path = path, .warn = hear, .ctx = ctx};
-        ok = certs_server_check(listener->certificate, listener->key, now, pass_on, &w, err) ||
-             err_prefix(err, "%s: ", path);
-        free(path);
+        char *tls = mem_printf("listeners[%zu].tls", i), *clients = mem_printf("listeners[%zu].client_ca", i);
+        ok = check_own(&c->listeners[i], tls, now, &w, err) && check_trust(&c->listeners[i], clients, err);
+        free(tls);
+        free(clients);
     }
     return ok;
 }
@@ -287,7 +302,9 @@ void config_lint(const struct config *c, int64_t now, void (*hear)(void *ctx, co
     lint_proxy(&l);
     lint_store(&l);
     lint_admin(&l);
+    lint_access(&l);
+    lint_authority(&l);
     policy_lint(c->policy, now, hear, ctx);
     if (!config_check_certificates(c, now, hear, ctx, &err))
-        warn(&l, "listeners", "%s", err.text);
+        lint_warn(&l, "listeners", "%s", err.text);
 }

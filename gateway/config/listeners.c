@@ -4,6 +4,7 @@
 //
 // A listener's address is its identity across reloads, so it is kept in one canonical form and may occur once.
 
+#include "gateway/config/access.h"
 #include "gateway/config/loading.h"
 
 #include "mirrors/base/mem.h"
@@ -64,7 +65,10 @@ static bool read_tls(struct reader *r, const struct read_key *key, const struct 
     if (value->type == JSON_NULL)
         return true;
     l->tls = true;
-    return read_object(r, value, tls_keys, l);
+    if (value->type == JSON_OBJECT)
+        return read_object(r, value, tls_keys, l);
+    l->tls_auto = strcmp(value->string, "auto") == 0;
+    return l->tls_auto || read_fail(r, "expected %s, found \"%.40s\"", key->expected, value->string);
 }
 
 static bool read_certificate(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
@@ -115,13 +119,42 @@ const struct read_key listener_keys[] = {
      .read = read_address,
      .required = true},
     {.name = "tls",
-     .takes = TAKES_NULL | TAKES_OBJECT,
-     .expected = "{ \"certificate\", \"key\" }",
+     .takes = TAKES_NULL | TAKES_STRING | TAKES_OBJECT,
+     .expected = "\"auto\" or { \"certificate\", \"key\" }",
      .read = read_tls,
      .shape = READ_OBJECT,
      .children = tls_keys},
     {.name = "default_registry", .takes = TAKES_STRING, .expected = "a registry's name", .read = read_listener_default},
     {.name = "denials", .takes = TAKES_STRING, .expected = "\"final\" or \"plain\"", .read = read_denials},
+    {.name = "names", .takes = TAKES_LIST, .expected = "a list of host names and addresses", .read = access_read_names},
+    {.name = "takeover", .takes = TAKES_BOOL, .expected = "true or false", .read = access_read_takeover},
+    {.name = "connect",
+     .takes = TAKES_STRING,
+     .expected = "\"off\", \"refuse\" or \"takeover\"",
+     .read = access_read_connect},
+    {.name = "challenge", .takes = TAKES_BOOL, .expected = "true or false", .read = access_read_challenge},
+    {.name = "client_ca", .takes = TAKES_STRING, .expected = "the path of a PEM file", .read = access_read_client_ca},
+    {.name = "client_crl", .takes = TAKES_STRING, .expected = "the path of a PEM file", .read = access_read_client_crl},
+    {.name = "crl_expired",
+     .takes = TAKES_STRING,
+     .expected = "\"refuse\" or \"accept\"",
+     .read = access_read_crl_expired},
+    {.name = "client_certificate",
+     .takes = TAKES_STRING,
+     .expected = "\"optional\" or \"required\"",
+     .read = access_read_client_certificate},
+    {.name = "name_from",
+     .takes = TAKES_LIST,
+     .expected = "a list of \"uri\", \"dns\", \"email\" and \"cn\"",
+     .read = access_read_name_from},
+    {.name = "identify",
+     .takes = TAKES_STRING,
+     .expected = "\"none\", \"optional\" or \"required\"",
+     .read = access_read_identify},
+    {.name = "trusted_proxies",
+     .takes = TAKES_LIST,
+     .expected = "a list of address blocks such as [\"10.0.0.0/8\"]",
+     .read = access_read_trusted_proxies},
     {.name = NULL},
 };
 
@@ -141,7 +174,7 @@ static bool check_unique(struct reader *r, const struct config *c, const struct 
 static bool read_listener(struct reader *r, const struct json *value, void *into) {
     struct config *c = into;
     struct listener_config *l = &c->listeners[c->listener_count++];
-    if (!read_object(r, value, listener_keys, l))
+    if (!read_object(r, value, listener_keys, l) || !access_check(r, l))
         return false;
     if (l->name == NULL)
         l->name = mem_strdup(l->address);
@@ -170,9 +203,11 @@ static void add_default_listener(struct config *c) {
 void listeners_complete(struct config *c) {
     if (c->listener_count == 0)
         add_default_listener(c);
-    for (size_t i = 0; i < c->listener_count; i++)
+    for (size_t i = 0; i < c->listener_count; i++) {
         if (c->listeners[i].default_registry == NULL)
             c->listeners[i].default_registry = mem_strdup(c->default_registry);
+        access_complete(&c->listeners[i]);
+    }
 }
 
 // --- admin ---

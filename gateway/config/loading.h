@@ -14,6 +14,10 @@ enum {
     ENDPOINTS_MAX = 16,
     HOST_LIST_MAX = 1000, ///< realm_hosts, redirect_hosts, external_urls, private_addresses of one registry.
     CREDENTIAL_USES_MAX = 1000,
+    RESOLVE_MAX = 64,
+    GROUPS_MAX = 1000,
+    MEMBERS_MAX = 10000, ///< Of one group, or of one rule's `who`.
+    OIDC_MAX = 16,
     USERNAME_MAX = 255
 };
 
@@ -53,6 +57,16 @@ enum {
     STORE_KEEP_PATTERNS_MAX = 1000
 };
 
+enum {
+    TOKEN_LIFETIME_S = 300,
+    TOKEN_LIFETIME_MIN_S = 60, ///< The token specification's floor.
+    TOKEN_LIFETIME_MAX_S = 24 * 3600,
+    LOGIN_FAILURES = 10,
+    LOGIN_FAILURES_MAX = 1000000,
+    LOGIN_WINDOW_S = 300,
+    LOGIN_WINDOW_MAX_S = 24 * 3600
+};
+
 /// The corporate proxies, from the file or the environment; each NULL where there is none.
 struct proxies {
     char *https;
@@ -64,6 +78,8 @@ struct loading {
     struct config *config;
     struct catalog *catalog;
     struct proxies proxies;
+    struct group_spec *groups; ///< Texts of the JSON tree.
+    size_t group_count;
 };
 
 // The tables, one an object. Each reads into what its comment names.
@@ -72,11 +88,13 @@ extern const struct read_key tls_keys[];        ///< struct listener_config
 extern const struct read_key credential_keys[]; ///< A credential on its way in.
 extern const struct read_key registry_keys[];
 extern const struct read_key rule_keys[];
-extern const struct read_key proxy_keys[];  ///< struct proxies
-extern const struct read_key limits_keys[]; ///< struct limits_config
-extern const struct read_key log_keys[];    ///< struct config
-extern const struct read_key store_keys[];  ///< struct store_config
-extern const struct read_key admin_keys[];  ///< struct admin_config
+extern const struct read_key proxy_keys[];    ///< struct proxies
+extern const struct read_key limits_keys[];   ///< struct limits_config
+extern const struct read_key log_keys[];      ///< struct config
+extern const struct read_key store_keys[];    ///< struct store_config
+extern const struct read_key admin_keys[];    ///< struct admin_config
+extern const struct read_key ca_keys[];       ///< struct config
+extern const struct read_key identity_keys[]; ///< struct identity_settings
 extern const struct read_key config_root_keys[];
 
 // What the root's table calls, in the same order as in the file's documentation.
@@ -88,6 +106,10 @@ bool read_limits(struct reader *r, const struct read_key *key, const struct json
 bool read_log(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
 bool read_store(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_state_directory(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_ca(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_identity(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_groups(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_admin(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
 /// The rules need the registries: called with the value, or NULL where the file has no rules, once all else was read.
@@ -105,6 +127,15 @@ bool limits_check(struct reader *r, const struct limits_config *limits);
 void store_default(struct store_config *s);
 bool store_complete(struct reader *r, struct config *c);
 void store_config_deinit(struct store_config *s);
+
+/// Where the state is, and whether what needs an authority or an identity has one.
+bool state_complete(struct reader *r, struct config *c);
+bool identity_complete(struct reader *r, struct config *c);
+void identity_default(struct identity_settings *i);
+void identity_settings_deinit(struct identity_settings *i);
+
+/// The names that takeover serves: once the registries are read. Two registries with one alias are an error.
+bool taken_build(struct reader *r, struct config *c);
 
 /// Whether the admin address is one of its own, once the listeners are complete.
 bool admin_check(struct reader *r, const struct config *c);

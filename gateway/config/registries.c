@@ -8,6 +8,7 @@
 
 #include "gateway/config/registries.h"
 
+#include "gateway/config/access.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/name.h"
 
@@ -120,6 +121,46 @@ static bool read_uses(struct reader *r, const struct read_key *key, const struct
     return is_any(registry) ? fail_any(r) : read_registry_credentials(r, value, registry);
 }
 
+static bool read_alias(struct reader *r, const struct json *value, void *into) {
+    struct registry *registry = into;
+    struct hostport at;
+    if (!read_bare_host(r, value, &at))
+        return false;
+    if (host_is_address(at.host))
+        return read_fail(r, "expected a host name: an address cannot be taken over");
+    list_add(&registry->aliases, &registry->alias_count, at.host);
+    return true;
+}
+
+static bool read_aliases(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct registry *registry = into;
+    if (registry->wildcard)
+        return read_fail(r, "an alias stands for one registry, not for many");
+    if (value->count > HOST_LIST_MAX)
+        return read_fail(r, "expected at most %d host names, found %zu", HOST_LIST_MAX, value->count);
+    return read_each(r, value, read_alias, registry);
+}
+
+static bool read_address(struct reader *r, const struct json *value, void *into) {
+    struct registry *registry = into;
+    struct hostport at;
+    if (!read_bare_host(r, value, &at))
+        return false;
+    if (!host_is_address(at.host))
+        return read_fail(r, "expected an IP address such as \"140.82.121.33\", found \"%.80s\"", at.host);
+    list_add(&registry->resolve, &registry->resolve_count, at.host);
+    return true;
+}
+
+static bool read_resolve(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct registry *registry = into;
+    if (registry->wildcard)
+        return read_fail(r, "addresses are those of one registry, not of many");
+    if (value->count == 0 || value->count > RESOLVE_MAX)
+        return read_fail(r, "expected 1 to %d addresses, found %zu", RESOLVE_MAX, value->count);
+    return read_each(r, value, read_address, registry);
+}
+
 static bool read_offline(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct registry *registry = into;
     registry->offline = value->boolean;
@@ -155,6 +196,8 @@ const struct read_key registry_keys[] = {
      .width = sizeof(((struct registry *)0)->tag_ttl_s),
      .least = 0,
      .most = STORE_TAG_TTL_MAX_S},
+    {.name = "aliases", .takes = TAKES_LIST, .expected = "a list of host names", .read = read_aliases},
+    {.name = "resolve", .takes = TAKES_LIST, .expected = "a list of IP addresses", .read = read_resolve},
     {.name = "offline", .takes = TAKES_BOOL, .expected = "true or false", .read = read_offline},
     {.name = NULL},
 };

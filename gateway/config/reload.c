@@ -44,6 +44,7 @@ bool config_reloadable(const struct config *before, const struct config *after, 
     note(&changed, before->store.enabled == after->store.enabled, "store");
     note(&changed, !both_keep(before, after) || same(before->store.directory, after->store.directory),
          "store.directory");
+    note(&changed, same(before->state_directory, after->state_directory), "state_directory");
     note(&changed, same(before->admin.address, after->admin.address), "admin.address");
     bool ok = changed.len == 0;
     if (!ok)

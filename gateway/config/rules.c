@@ -15,7 +15,7 @@
 struct rule_draft {
     struct rule_spec spec;
     const struct json *allow, *deny;
-    const char **patterns;
+    const char **patterns, **who;
     char *name, *message, *owner, *note;
 };
 
@@ -26,6 +26,7 @@ struct rules {
 
 static void rule_deinit(struct rule_draft *d) {
     free(d->patterns);
+    free(d->who);
     free(d->name);
     free(d->message);
     free(d->owner);
@@ -88,6 +89,23 @@ static bool read_actions(struct reader *r, const struct read_key *key, const str
     return read_each(r, value, read_action, into);
 }
 
+static bool read_one_who(struct reader *r, const struct json *value, void *into) {
+    struct rule_draft *d = into;
+    if (value->type != JSON_STRING)
+        return read_expected(r, "\"user:NAME\", \"group:NAME\", \"cert:NAME\", \"address:BLOCK\" or \"anyone\"", value);
+    d->who[d->spec.who_count++] = value->string;
+    return true;
+}
+
+static bool read_who(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
+    struct rule_draft *d = into;
+    if (value->count == 0 || value->count > MEMBERS_MAX)
+        return read_fail(r, "expected 1 to %d members, found %zu; leave the key out for everyone", MEMBERS_MAX,
+                         value->count);
+    d->who = mem_zalloc(value->count, sizeof *d->who);
+    return read_each(r, value, read_one_who, d);
+}
+
 static bool read_rule_message(struct reader *r, const struct read_key *key, const struct json *value, void *into) {
     struct rule_draft *d = into;
     return read_message(r, value, &d->message);
@@ -128,6 +146,10 @@ const struct read_key rule_keys[] = {
      .takes = TAKES_LIST,
      .expected = "a list of \"pull\", \"push\", \"delete\", \"list\"",
      .read = read_actions},
+    {.name = "who",
+     .takes = TAKES_LIST,
+     .expected = "a list such as [\"user:alice\", \"group:release\"]",
+     .read = read_who},
     {.name = "message", .takes = TAKES_STRING, .expected = "a sentence", .read = read_rule_message},
     {.name = "owner", .takes = TAKES_STRING, .expected = "one line", .read = read_owner},
     {.name = "note", .takes = TAKES_STRING, .expected = "one line", .read = read_note},
@@ -150,6 +172,7 @@ static bool read_rule(struct reader *r, const struct json *value, void *into) {
     if ((d->allow != NULL) == (d->deny != NULL))
         return read_fail(r, "expected exactly one of \"allow\" and \"deny\"");
     d->spec.patterns = d->patterns;
+    d->spec.who = d->who;
     d->spec.name = d->name;
     d->spec.message = d->message;
     d->spec.owner = d->owner;
@@ -209,6 +232,13 @@ static bool has_credentials(const struct registry *r) {
     return found;
 }
 
+static bool speaks_of_anyone(const struct rule_spec *spec) {
+    bool anyone = spec->who_count == 0;
+    for (size_t i = 0; i < spec->who_count; i++)
+        anyone = anyone || strcmp(spec->who[i], "anyone") == 0;
+    return anyone;
+}
+
 static void mark_opened(struct config *c, const struct rules *rules, bool written) {
     bool needed = false;
     for (size_t i = 0; i < c->registry_count; i++) {
@@ -217,7 +247,9 @@ static void mark_opened(struct config *c, const struct rules *rules, bool writte
     }
     for (size_t i = 0; written && needed && i < rules->count; i++) {
         const struct rule_spec *spec = &rules->list[i].spec;
-        bool pulls = spec->allow && !spec->monitor && (spec->actions == 0 || (spec->actions & ACTION_PULL) != 0);
+        bool pulls = spec->allow && !spec->monitor && speaks_of_anyone(spec) &&
+                     policy_rule_for_anyone(c->policy, (int)i) &&
+                     (spec->actions == 0 || (spec->actions & ACTION_PULL) != 0);
         for (size_t k = 0; pulls && k < spec->pattern_count; k++)
             mark_opened_by(c, spec->patterns[k]);
     }
@@ -232,7 +264,8 @@ static bool compile(struct reader *r, const struct rules *rules, bool written) {
     for (size_t i = 0; i < c->registry_count; i++)
         names[i] = c->registries[i]->name;
     c->rules_written = written;
-    c->policy = policy_new(written ? specs : NULL, rules->count, names, c->registry_count, r->err);
+    c->policy = policy_new(written ? specs : NULL, rules->count, names, c->registry_count, r->loading->groups,
+                           r->loading->group_count, r->err);
     free(specs);
     free(names);
     if (c->policy == NULL)

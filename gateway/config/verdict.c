@@ -37,6 +37,10 @@ static bool monitor_permits(const struct config *c, const struct question *q, co
            v->reason != REASON_REGISTRY_NOT_LISTED;
 }
 
+static const char *who_of(const struct question *q) {
+    return q->asker != NULL && q->asker->name != NULL ? q->asker->name : "";
+}
+
 void config_verdict(const struct config *c, const struct question *q, policy_links_fn links, void *links_ctx,
                     struct verdict *out) {
     char image[IMAGE_TEXT_MAX + 1];
@@ -56,7 +60,12 @@ void config_verdict(const struct config *c, const struct question *q, policy_lin
     if (out->decision.allow)
         return;
     question_format(q, image);
-    struct denial_subject subject = {.action = q->action, .image = image, .registry = q->registry, .rule = out->rule};
+    struct denial_subject subject = {.action = q->action,
+                                     .image = image,
+                                     .registry = q->registry,
+                                     .rule = out->rule,
+                                     .others = out->decision.others,
+                                     .who = who_of(q)};
     denial_own_words(out->reason, &subject, out->own, sizeof out->own);
 }
 
@@ -72,7 +81,7 @@ void config_sentence(const struct config *c, const struct verdict *v, const stru
         .image = image,
         .registry = q->registry,
         .rule = v->rule != NULL ? v->rule : "",
-        .who = q->who != NULL ? q->who : "",
+        .who = who_of(q),
         .id = id,
     };
     denial_sentence(&words, out);

@@ -206,7 +206,8 @@ static void answer_promise(const char *digest, size_t length, struct denial_answ
     out->content_length = length;
 }
 
-/// For clients that send ns=. Only HEAD is promised something; GET is refused with words.
+/// For clients that send ns=, and for containerd where it can go nowhere else. Only HEAD is promised something; GET is
+/// refused with words.
 static void answer_ns(struct denials *d, const struct route *route, const struct told *t, struct denial_answer *out) {
     enum { SIZE_THAT_FAILS = 2 };
     if (route->method != METHOD_HEAD) {
@@ -268,11 +269,11 @@ void denials_answer(struct denials *d, enum denial_style style, const struct rou
     text_copy(sentence, line, sizeof line, NULL);
     if (style == DENIALS_PLAIN || reason == REASON_UPSTREAM_AUTH || !reads_manifest(route))
         answer_refusal(403, line, out);
-    else if (route->ns_given)
+    else if (route->ns_given || (route->form == FORM_NAME && client == CLIENT_CONTAINERD))
         answer_ns(d, route, &told, out);
     else if (is_docker_mirror(route, client) && route->digest[0])
         answer_unparsable(line, out);
-    else if (is_docker_mirror(route, client) || client == CLIENT_CONTAINERS_IMAGE)
+    else if (is_docker_mirror(route, client) || (client == CLIENT_CONTAINERS_IMAGE && route->form != FORM_NAME))
         answer_new_notice(d, route, &told, out);
     else
         answer_refusal(403, line, out);

@@ -42,7 +42,11 @@ enum denial_reason {
     REASON_UPSTREAM_TIMEOUT,
     REASON_UPSTREAM_LIMIT, ///< 429.
     REASON_NOT_FOUND,
-    REASON_REQUEST ///< A malformed request.
+    REASON_REQUEST,      ///< A malformed request.
+    REASON_CONNECT,      ///< Asked as a proxy, for what is not served that way.
+    REASON_UNIDENTIFIED, ///< Nobody may ask here without saying who they are.
+    REASON_CREDENTIAL,   ///< A credential that is not good, or too many of those.
+    REASON_LOOP          ///< The gateway's own request, come back.
 };
 
 const char *denial_reason_word(enum denial_reason reason);
@@ -76,6 +80,8 @@ struct denial_subject {
     const char *image;    ///< registry/repository:tag or @digest; a repository for list.
     const char *registry; ///< As the configuration would name it.
     const char *rule;     ///< The name of the rule that decided.
+    bool others;          ///< It would be permitted to somebody else...
+    const char *who;      ///< ... than to this one.
     const char *detail;   ///< A sentence or its part that says more: from target_judge(), document_judge(), ...
 };
 
@@ -88,8 +94,9 @@ void denial_own_words(enum denial_reason reason, const struct denial_subject *su
 
 enum client_kind {
     CLIENT_OTHER,
-    CLIENT_DOCKER,          ///< "docker/..." without "containerd-client": the graphdriver's pull.
-    CLIENT_CONTAINERS_IMAGE ///< podman, buildah, skopeo, CRI-O, or a request header Docker-Distribution-Api-Version.
+    CLIENT_DOCKER,           ///< "docker/..." without "containerd-client": the graphdriver's pull.
+    CLIENT_CONTAINERS_IMAGE, ///< podman, buildah, skopeo, CRI-O, or a request header Docker-Distribution-Api-Version.
+    CLIENT_CONTAINERD        ///< containerd, BuildKit, Docker's containerd store: what a refused HEAD says is lost.
 };
 
 /// `user_agent` may be NULL. "docker/..." is judged by itself, whatever other headers come with it.

@@ -66,6 +66,14 @@ const char *denial_reason_word(enum denial_reason reason) {
         return "not_found";
     case REASON_REQUEST:
         return "request";
+    case REASON_CONNECT:
+        return "connect";
+    case REASON_UNIDENTIFIED:
+        return "unidentified";
+    case REASON_CREDENTIAL:
+        return "credential";
+    case REASON_LOOP:
+        return "loop";
     }
     return "unknown";
 }
@@ -296,6 +304,14 @@ static const char *reason_sentence(enum denial_reason reason) {
         return "its registry does not have it";
     case REASON_REQUEST:
         return "the request is malformed";
+    case REASON_CONNECT:
+        return "this gateway is no way to it";
+    case REASON_UNIDENTIFIED:
+        return "this gateway needs to know who asks";
+    case REASON_CREDENTIAL:
+        return "the credential is not good";
+    case REASON_LOOP:
+        return "the gateway would ask itself";
     case REASON_NONE:
     case REASON_REGISTRY_NOT_LISTED:
     case REASON_RULE:
@@ -314,6 +330,9 @@ static char *why_words(enum denial_reason reason, const struct denial_subject *s
         return is_set(subject->rule) ? mem_printf("denied by rule %s", subject->rule) : mem_strdup("denied by a rule");
     if (reason == REASON_ACTION)
         return mem_strdup(action_sentence(subject->action));
+    if (reason == REASON_NO_RULE && subject->others)
+        return is_set(subject->who) ? mem_printf("no rule allows it to %s", subject->who)
+                                    : mem_strdup("no rule allows it to somebody who has not said who they are");
     if (reason != REASON_NO_RULE && reason != REASON_NO_LINK && is_set(subject->detail))
         return mem_strdup(subject->detail);
     return mem_strdup(reason_sentence(reason));
@@ -360,10 +379,14 @@ enum client_kind denial_client(const char *user_agent, size_t len, bool has_api_
     static const char *const containers_image[] = {"containers/", "buildah/", "skopeo/",
                                                    "podman/",     "libpod/",  "cri-o/"};
     static const char containerd[] = "containerd-client";
+    static const char *const resolvers[] = {"containerd/", "buildkit/"};
     if (!user_agent)
         len = 0;
     if (begins_with(user_agent, len, "docker/"))
-        return memmem(user_agent, len, containerd, sizeof containerd - 1) ? CLIENT_OTHER : CLIENT_DOCKER;
+        return memmem(user_agent, len, containerd, sizeof containerd - 1) ? CLIENT_CONTAINERD : CLIENT_DOCKER;
+    for (size_t i = 0; i < sizeof resolvers / sizeof *resolvers; i++)
+        if (begins_with(user_agent, len, resolvers[i]))
+            return CLIENT_CONTAINERD;
     for (size_t i = 0; i < sizeof containers_image / sizeof *containers_image; i++)
         if (begins_with(user_agent, len, containers_image[i]))
             return CLIENT_CONTAINERS_IMAGE;

@@ -38,17 +38,20 @@ static const char *reason_phrase(int status) {
                  {304, "Not Modified"},
                  {307, "Temporary Redirect"},
                  {400, "Bad Request"},
+                 {401, "Unauthorized"},
                  {403, "Forbidden"},
                  {404, "Not Found"},
                  {405, "Method Not Allowed"},
                  {413, "Payload Too Large"},
                  {416, "Range Not Satisfiable"},
+                 {421, "Misdirected Request"},
                  {429, "Too Many Requests"},
                  {431, "Request Header Fields Too Large"},
                  {499, "Client Closed Request"},
                  {502, "Bad Gateway"},
                  {503, "Service Unavailable"},
                  {504, "Gateway Timeout"},
+                 {508, "Loop Detected"},
                  {505, "HTTP Version Not Supported"}};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].status == status)
@@ -97,7 +100,7 @@ void answer_send(struct exchange *ex, const struct answer *a) {
         return;
     ex->started = true;
     req->res.status = a->status;
-    req->res.reason = reason_phrase(a->status);
+    req->res.reason = a->phrase != NULL ? h2o_strdup(&req->pool, a->phrase, SIZE_MAX).base : reason_phrase(a->status);
     req->res.content_length = a->status == 304 ? SIZE_MAX : a->content_length != SIZE_MAX ? a->content_length : a->len;
     answer_common_headers(ex);
     optional_header(ex, "Content-Type", a->content_type);
@@ -107,6 +110,8 @@ void answer_send(struct exchange *ex, const struct answer *a) {
         answer_stale(ex);
     optional_header(ex, "Location", a->location);
     optional_header(ex, "Allow", a->allow);
+    optional_header(ex, "WWW-Authenticate", a->challenge);
+    optional_header(ex, "Cache-Control", a->uncached ? "no-store" : NULL);
     optional_header(ex, "Retry-After", a->retry_after);
     optional_header(ex, "Link", a->link);
     optional_header(ex, "OCI-Filters-Applied", a->filters_applied);
@@ -135,6 +140,21 @@ static void send_error(struct exchange *ex, struct answer *a, const char *code, 
 void answer_error(struct exchange *ex, int status, const char *code, const char *message) {
     struct answer a = {.status = status, .allow = status == 405 ? ex->route.allow : NULL};
     send_error(ex, &a, code, message);
+}
+
+void answer_phrased(struct exchange *ex, int status, const char *phrase, const char *code, const char *message) {
+    struct answer a = {.status = status, .phrase = phrase};
+    send_error(ex, &a, code, message);
+}
+
+void answer_unauthorized(struct exchange *ex, const char *challenge, const char *message) {
+    struct answer a = {.status = 401, .challenge = challenge};
+    send_error(ex, &a, "UNAUTHORIZED", message);
+}
+
+void answer_slow_down(struct exchange *ex, const char *retry_after, const char *message) {
+    struct answer a = {.status = 429, .retry_after = retry_after};
+    send_error(ex, &a, "TOOMANYREQUESTS", message);
 }
 
 // --- denials ---

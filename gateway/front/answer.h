@@ -16,13 +16,24 @@ struct answer {
     struct manifest *manifest; ///< Whose the body is, and keeps it; NULL: it is copied.
     size_t len;
     size_t content_length; ///< What Content-Length says; SIZE_MAX: `len`.
-    const char *content_range, *location, *allow, *retry_after, *link, *filters_applied; ///< NULL: none.
+    const char *content_range, *location, *allow, *retry_after, *link, *filters_applied, *challenge; ///< NULL: none.
+    const char *phrase; ///< NULL: the status's usual one.
+    bool uncached;      ///< Nobody may keep it.
 };
 
 void answer_send(struct exchange *ex, const struct answer *a);
 
 /// An OCI error: {"errors":[{"code","message"}]}.
 void answer_error(struct exchange *ex, int status, const char *code, const char *message);
+
+/// The same with a reason phrase.
+void answer_phrased(struct exchange *ex, int status, const char *phrase, const char *code, const char *message);
+
+/// 401 UNAUTHORIZED with this WWW-Authenticate.
+void answer_unauthorized(struct exchange *ex, const char *challenge, const char *message);
+
+/// 429 TOOMANYREQUESTS.
+void answer_slow_down(struct exchange *ex, const char *retry_after, const char *message);
 
 /// An upstream's failure, told: 404 stays 404, 429 passes on, what the registry refuses is 403 DENIED, the rest 502,
 /// 503 or 504. Refusals of hosts and addresses are denials.

@@ -5,6 +5,7 @@
 #include "gateway/front/exchange.h"
 
 #include "gateway/front/figures.h"
+#include "gateway/front/person.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -17,7 +18,7 @@ static const char *const source_words[] = {
     [SOURCE_NONE] = NULL,   [SOURCE_HIT] = "hit",     [SOURCE_FOLLOW] = "follow",
     [SOURCE_MISS] = "miss", [SOURCE_STALE] = "stale",
 };
-static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix"};
+static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix", "name", "connect"};
 
 h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
     ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
@@ -45,6 +46,7 @@ void exchange_unref(struct exchange *ex) {
     if (atomic_fetch_sub(&ex->refs, 1) != 1)
         return;
     config_unref(ex->config);
+    identity_unref(ex->identity);
     free(ex->children);
     free(ex);
 }
@@ -68,6 +70,7 @@ struct question exchange_question(const struct exchange *ex) {
         .tag = ex->route.tag[0] != '\0' ? ex->route.tag : NULL,
         .digest = ex->route.digest[0] != '\0' ? ex->route.digest : NULL,
         .action = action_of(&ex->route),
+        .asker = &ex->asker,
         .now = ex->now,
     };
 }
@@ -145,7 +148,8 @@ struct content_place exchange_place(const struct exchange *ex) {
 // --- the log line ---
 
 static const char *action_word(const struct exchange *ex) {
-    if (!ex->routed || ex->route.kind == ROUTE_REFUSED || ex->route.kind == ROUTE_BASE)
+    if (!ex->routed || ex->route.kind == ROUTE_REFUSED || ex->route.kind == ROUTE_BASE ||
+        ex->route.kind == ROUTE_TOKEN || ex->route.kind == ROUTE_CONNECT)
         return NULL;
     switch (action_of(&ex->route)) {
     case ACTION_PUSH:
@@ -164,22 +168,32 @@ static char *text_of(h2o_iovec_t slice) {
     return slice.base != NULL ? mem_strndup(slice.base, slice.len) : NULL;
 }
 
-static void peer_of(h2o_req_t *req, char *out) {
-    struct sockaddr_storage ss;
-    uint8_t addr[16];
+static void address_text(const uint8_t addr[16], char *out) {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    out[0] = '\0';
-    if (req->conn->callbacks->get_peername(req->conn, (void *)&ss) == 0 ||
-        !address_from_sockaddr((struct sockaddr *)&ss, addr))
-        return;
     if (memcmp(addr, mapped, sizeof(mapped)) == 0)
         inet_ntop(AF_INET, addr + 12, out, PEER_TEXT_MAX);
     else
         inet_ntop(AF_INET6, addr, out, PEER_TEXT_MAX);
 }
 
+static void peer_of(h2o_req_t *req, char *out) {
+    struct sockaddr_storage ss;
+    uint8_t addr[16];
+    out[0] = '\0';
+    if (req->conn->callbacks->get_peername(req->conn, (void *)&ss) != 0 &&
+        address_from_sockaddr((struct sockaddr *)&ss, addr))
+        address_text(addr, out);
+}
+
+void exchange_client(const struct exchange *ex, char *out) {
+    out[0] = '\0';
+    if (ex->asker.has_address)
+        address_text(ex->asker.address, out);
+}
+
 static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct audit_record *r) {
-    bool names = ex->routed && ex->route.kind != ROUTE_BASE && ex->route.kind != ROUTE_REFUSED;
+    bool names =
+        ex->routed && ex->route.kind != ROUTE_BASE && ex->route.kind != ROUTE_REFUSED && ex->route.kind != ROUTE_TOKEN;
     r->event = "request";
     r->id = ex->id;
     r->config = ex->config->hash;
@@ -187,6 +201,8 @@ static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct 
     r->route = ex->routed ? form_words[ex->route.form] : NULL;
     r->registry = names ? ex->route.registry : NULL;
     r->repository = names ? ex->route.repository : NULL;
+    r->who = ex->asker.name != NULL ? ex->asker.name : ex->token_for;
+    r->how = ex->identity != NULL ? identity_how_word(identity_how(ex->identity)) : NULL;
     r->reference = ex->route.tag[0] != '\0' ? ex->route.tag : ex->route.digest;
     r->digest = ex->digest;
     r->media_type = ex->media_type;
@@ -213,7 +229,7 @@ static void write_log(struct exchange *ex, h2o_req_t *req) {
     char peer[PEER_TEXT_MAX];
     char *agent = text_of(request_header(req, "user-agent")), *method = text_of(req->method);
     fill_record(ex, req, &r);
-    peer_of(req, peer);
+    exchange_client(ex, peer);
     r.client = peer;
     r.user_agent = agent;
     r.method = method;
@@ -301,6 +317,7 @@ struct exchange *exchange_new(h2o_req_t *req) {
     ex->now = (int64_t)time(NULL);
     ex->verified = -1;
     exchange_make_id(ex->id);
+    person_address(ex);
     c->exchange = ex;
     c->progress_ms = ex->began_ms;
     c->head_since_ms = 0;

@@ -9,6 +9,7 @@
 
 #include "gateway/front/loop.h"
 #include "gateway/front/sending.h"
+#include "gateway/front/takeover.h"
 
 enum { EXCHANGE_ID_HEX = 16 };
 
@@ -31,6 +32,9 @@ struct exchange {
     struct route route;
     enum client_kind client;
     const struct registry *registry; ///< NULL: not listed.
+    struct takeover takeover;        ///< Whose name the server's is; its registry is NULL: nobody's.
+    struct asker asker;              ///< Who asks, and from where; lent by `identity`.
+    struct identity *identity;       ///< A reference, or NULL.
     bool routed;                     ///< `route` is filled.
     bool started;                    ///< The answer's head was handed to libh2o.
     struct exchange_links links;     ///< For the loop; a listing on its fetch thread has its own.
@@ -67,7 +71,8 @@ struct exchange {
     char upstream[HOSTPORT_TEXT_MAX + 1];
     char hops[REDIRECT_HOPS_MAX][HOSTPORT_TEXT_MAX + 1];
     int hop_count;
-    int verified; ///< 1, 0, or -1: does not apply.
+    int verified;                       ///< 1, 0, or -1: does not apply.
+    char token_for[PEER_NAME_MAX + 16]; ///< To whom a token was given.
     struct err message;
 };
 
@@ -108,6 +113,9 @@ void exchange_hand(struct exchange *ex, struct loop_message *answer);
 
 /// Where and for whom content is fetched.
 struct content_place exchange_place(const struct exchange *ex);
+
+/// The client's address as text, IPv4 where mapped: `out` has PEER_TEXT_MAX bytes.
+void exchange_client(const struct exchange *ex, char *out);
 
 /// A fresh id for a request.
 void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);

@@ -26,6 +26,7 @@ enum {
 };
 
 struct metrics;
+struct identities;
 
 struct gateway {
     pthread_mutex_t lock; ///< Guards `config`.
@@ -35,8 +36,10 @@ struct gateway {
     struct content *content;
     struct denials *denials;
     struct audit *audit;
-    struct metrics *metrics;   ///< NULL: nobody counts.
-    atomic_size_t connections; ///< Over all loops.
+    struct identities *identities; ///< NULL: nothing in the configuration at the start needed them.
+    atomic_size_t asking;          ///< Questions to them that have not been answered.
+    struct metrics *metrics;       ///< NULL: nobody counts.
+    atomic_size_t connections;     ///< Over all loops.
     size_t connections_max;
 };
 

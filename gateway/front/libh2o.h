@@ -9,4 +9,5 @@
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wshadow"
 #include <h2o.h>
+#include <h2o/http1.h>
 #pragma GCC diagnostic pop

@@ -5,6 +5,9 @@
 #include "gateway/front/listener.h"
 
 #include "certs/server.h"
+#include "gateway/front/peer.h"
+#include "gateway/front/signer.h"
+#include "gateway/front/takeover.h"
 #include "mirrors/base/mem.h"
 
 #include <errno.h>
@@ -28,6 +31,9 @@ void listener_unref(struct listener *l) {
     if (l == NULL || atomic_fetch_sub(&l->refs, 1) != 1)
         return;
     SSL_CTX_free(l->tls);
+    SSL_CTX_free(l->inside);
+    peer_trust_free(l->trust);
+    signer_unref(l->signer);
     free(l->address);
     config_unref(l->config);
     free(l);
@@ -165,8 +171,88 @@ static int open_socket(const struct listener_config *lc, const struct listener_s
     return fd >= 0 ? fd : open_new(lc, err);
 }
 
+// --- TLS ---
+
+/// What the server-name callback needs of a listener; it lives as long as the context.
+struct taking_over {
+    struct config *config;
+    const struct listener_config *settings;
+    struct signer *signer;
+};
+
+static bool takes_over(void *ctx, const char *server_name) {
+    const struct taking_over *t = ctx;
+    struct takeover found;
+    return takeover_of(t->config, t->settings, server_name, &found);
+}
+
+static void release(void *ctx) {
+    struct taking_over *t = ctx;
+    signer_unref(t->signer);
+    config_unref(t->config);
+    free(t);
+}
+
+static struct taking_over *taking_over_new(struct listener *l) {
+    struct taking_over *t = mem_zalloc(1, sizeof(*t));
+    t->config = config_ref(l->config);
+    t->settings = l->settings;
+    t->signer = l->signer != NULL ? signer_ref(l->signer) : NULL;
+    return t;
+}
+
+/// `inside`: of tunnels, where nobody asks for the gateway itself.
+static SSL_CTX *open_tls(struct listener *l, bool inside, struct err *err) {
+    const struct listener_config *lc = l->settings;
+    char *session =
+        mem_printf("%s %s%s", lc->address, lc->client_ca != NULL ? lc->client_ca : "", inside ? " inside" : "");
+    bool files = !inside && !lc->tls_auto;
+    struct certs_server spec = {
+        .certificate_file = files ? lc->certificate : NULL,
+        .key_file = files ? lc->key : NULL,
+        .names = (const char *const *)lc->names,
+        .name_count = inside ? 0 : lc->name_count,
+        .leaves = l->signer != NULL ? signer_leaves(l->signer) : NULL,
+        .takes_over = inside || lc->takeover ? takes_over : NULL,
+        .ctx = taking_over_new(l), // It keeps the leaves, too.
+        .release = release,
+        .trust = l->trust,
+        .session_context = session,
+    };
+    SSL_CTX *made = certs_server_make(&spec, err);
+    free(session);
+    if (made != NULL)
+        front_peer_watch(made);
+    return made;
+}
+
+static bool needs_signer(const struct listener_config *lc) {
+    return (lc->tls && (lc->tls_auto || lc->takeover)) || lc->connect == CONNECT_TAKEOVER;
+}
+
+static struct signer *signer_in(const struct listener_set *set) {
+    for (size_t i = 0; set != NULL && i < set->count; i++)
+        if (set->item[i]->signer != NULL)
+            return set->item[i]->signer;
+    return NULL;
+}
+
+/// Everything that handshakes need.
+static bool open_security(struct listener *l, struct signer *signer, struct err *err) {
+    const struct listener_config *lc = l->settings;
+    l->signer = needs_signer(lc) && signer != NULL ? signer_ref(signer) : NULL;
+    if (lc->client_ca != NULL &&
+        (l->trust = peer_trust_new(lc->client_ca, lc->client_crl, lc->crl_expired_accepted, err)) == NULL)
+        return false;
+    if (lc->tls && (l->tls = open_tls(l, false, err)) == NULL)
+        return false;
+    return lc->connect != CONNECT_TAKEOVER || (l->inside = open_tls(l, true, err)) != NULL;
+}
+
+// --- all together ---
+
 static struct listener *open_listener(struct config *config, const struct listener_config *lc,
-                                      const struct listener_set *old, struct err *err) {
+                                      const struct listener_set *old, struct signer *signer, struct err *err) {
     struct listener *l = mem_zalloc(1, sizeof(*l));
     atomic_init(&l->refs, 1);
     atomic_init(&l->sets, 1);
@@ -174,7 +260,7 @@ static struct listener *open_listener(struct config *config, const struct listen
     l->config = config_ref(config);
     l->settings = lc;
     l->fd = -1;
-    if (lc->tls && (l->tls = certs_server_new(lc->certificate, lc->key, err)) == NULL)
+    if (!open_security(l, signer, err))
         err_prefix(err, "listener %s: ", lc->address);
     else if ((l->fd = open_socket(lc, old, err)) >= 0)
         return l;
@@ -182,10 +268,17 @@ static struct listener *open_listener(struct config *config, const struct listen
     return NULL;
 }
 
-bool listeners_open(struct config *config, const struct listener_set *old, struct listener_set *out, struct err *err) {
-    out->count = 0;
+static bool any_needs_signer(const struct config *config) {
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (needs_signer(&config->listeners[i]))
+            return true;
+    return false;
+}
+
+static bool open_all(struct config *config, const struct listener_set *old, struct signer *signer,
+                     struct listener_set *out, struct err *err) {
     for (size_t i = 0; i < config->listener_count; i++) {
-        struct listener *l = open_listener(config, &config->listeners[i], old, err);
+        struct listener *l = open_listener(config, &config->listeners[i], old, signer, err);
         if (l == NULL) {
             listeners_close(out);
             return false;
@@ -195,10 +288,20 @@ bool listeners_open(struct config *config, const struct listener_set *old, struc
     return true;
 }
 
+bool listeners_open(struct config *config, const struct listener_set *old, struct listener_set *out, struct err *err) {
+    struct signer *signer = NULL;
+    out->count = 0;
+    if (any_needs_signer(config) && (signer = signer_open(config, signer_in(old), err)) == NULL)
+        return false;
+    bool ok = open_all(config, old, signer, out, err);
+    signer_unref(signer);
+    return ok;
+}
+
 bool listeners_open_one(struct config *config, const struct listener_config *lc, struct listener_set *out,
                         struct err *err) {
     out->count = 0;
-    struct listener *l = open_listener(config, lc, NULL, err);
+    struct listener *l = open_listener(config, lc, NULL, NULL, err);
     if (l != NULL)
         out->item[out->count++] = l;
     return l != NULL;

@@ -13,13 +13,18 @@
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
+struct signer; // signer.h
+
 struct listener {
     atomic_int refs;
-    atomic_int sets;       ///< How many sets it is in.
-    char *address;         ///< Its identity.
-    int fd;                ///< Its own duplicate; for those who hold a set with it.
-    SSL_CTX *tls;          ///< NULL: plain HTTP.
-    struct config *config; ///< Keeps `settings` alive.
+    atomic_int sets;          ///< How many sets it is in.
+    char *address;            ///< Its identity.
+    int fd;                   ///< Its own duplicate; for those who hold a set with it.
+    SSL_CTX *tls;             ///< NULL: plain HTTP.
+    SSL_CTX *inside;          ///< What is spoken in tunnels; NULL: there are none.
+    struct signer *signer;    ///< Of certificates that the gateway makes; NULL: none are needed.
+    struct peer_trust *trust; ///< Whose client certificates are good; NULL: they are not asked for.
+    struct config *config;    ///< Keeps `settings` alive.
     const struct listener_config *settings;
 };
 

@@ -24,7 +24,8 @@ enum {
     TCP_STATE_ESTABLISHED = 1, // As the kernel numbers them; its header for programs does not say.
     TICK_S = 1,
     ACCEPTS_PER_TURN = 16,
-    /// So many bytes libh2o sends in TLS records of 1400, which let a browser begin early; a registry's client needs all.
+    /// So many bytes libh2o sends in TLS records of 1400, which let a browser begin early; a registry's client needs
+    /// all.
     WHOLE_RECORDS_AFTER = 200 * 1024,
     RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
     HANDSHAKE_TIMEOUT_MS = 10 * 1000,
@@ -39,13 +40,14 @@ struct watched {
     struct listener *listener; ///< A reference.
     h2o_socket_t *sock;
     h2o_accept_ctx_t *accept;
-    bool paused; ///< At the connection cap.
+    h2o_accept_ctx_t *inside; ///< For what is said inside of a tunnel; NULL: there are none.
+    bool paused;              ///< At the connection cap.
 };
 
 /// An accept context whose listener was replaced: handshakes that began with it still point at it.
 struct retired {
     struct retired *next;
-    h2o_accept_ctx_t *accept;
+    h2o_accept_ctx_t *accept, *inside;
     struct listener *listener;
     int64_t at_ms;
 };
@@ -138,6 +140,7 @@ static void on_connection_close(void *data) {
         l->connections = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
+    front_peer_deinit(&c->peer);
     listener_unref(c->listener);
     free(c);
     atomic_fetch_sub(&l->gateway->connections, 1);
@@ -181,18 +184,27 @@ static void on_accept(h2o_socket_t *listener, const char *err) {
 
 // --- listeners ---
 
-static h2o_accept_ctx_t *accept_new(struct loop *l, const struct listener *listener) {
+static h2o_accept_ctx_t *accept_new(struct loop *l, SSL_CTX *tls) {
     h2o_accept_ctx_t *a = mem_zalloc(1, sizeof(*a));
     a->ctx = &l->ctx;
     a->hosts = l->globalconf.hosts;
-    a->ssl_ctx = listener->tls;
+    a->ssl_ctx = tls;
     return a;
 }
 
-static void retire(struct loop *l, h2o_accept_ctx_t *accept, struct listener *listener) {
+/// From now on it accepts for this listener.
+static void serve(struct watched *w, struct listener *listener) {
+    w->listener = listener_ref(listener);
+    w->accept = accept_new(w->loop, listener->tls);
+    w->inside = listener->inside != NULL ? accept_new(w->loop, listener->inside) : NULL;
+}
+
+/// What it accepted with until now.
+static void retire(struct loop *l, struct watched *w) {
     struct retired *r = mem_zalloc(1, sizeof(*r));
-    r->accept = accept;
-    r->listener = listener;
+    r->accept = w->accept;
+    r->inside = w->inside;
+    r->listener = w->listener;
     r->at_ms = clock_ms();
     r->next = l->retired;
     l->retired = r;
@@ -208,6 +220,7 @@ static void free_retired(struct loop *l, int64_t older_than_ms) {
         *p = r->next;
         listener_unref(r->listener);
         free(r->accept);
+        free(r->inside);
         free(r);
     }
 }
@@ -218,8 +231,7 @@ static bool watch(struct loop *l, struct listener *listener) {
         return false;
     struct watched *w = mem_zalloc(1, sizeof(*w));
     w->loop = l;
-    w->listener = listener_ref(listener);
-    w->accept = accept_new(l, listener);
+    serve(w, listener);
     w->sock = h2o_evloop_socket_create(l->ctx.loop, fd, H2O_SOCKET_FLAG_DONT_READ);
     w->sock->data = w;
     w->next = l->watched;
@@ -237,7 +249,7 @@ static void unwatch(struct loop *l, struct watched *w) {
     }
     h2o_socket_read_stop(w->sock);
     h2o_socket_close(w->sock);
-    retire(l, w->accept, w->listener);
+    retire(l, w);
     free(w);
 }
 
@@ -253,6 +265,19 @@ static struct watched *find_watched(struct loop *l, const char *address) {
     while (w != NULL && strcmp(w->listener->address, address) != 0)
         w = w->next;
     return w;
+}
+
+struct listener *loop_listener(const struct connection *c) {
+    struct watched *w = find_watched(c->loop, c->listener->address);
+    return w != NULL ? w->listener : c->listener;
+}
+
+void loop_accept_inside(struct connection *c) {
+    struct watched *w = find_watched(c->loop, c->listener->address);
+    if (w != NULL && w->inside != NULL)
+        h2o_accept(w->inside, c->sock);
+    else
+        h2o_socket_close(c->sock);
 }
 
 /// What all loops are told together; freed with the last reference, as a loop may come late.
@@ -285,9 +310,8 @@ static void rewatch(struct loop *l, const struct listener_set *set) {
             unwatch(l, w);
             continue;
         }
-        retire(l, w->accept, w->listener);
-        w->listener = listener_ref(now);
-        w->accept = accept_new(l, now);
+        retire(l, w);
+        serve(w, now);
     }
 }
 

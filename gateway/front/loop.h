@@ -10,6 +10,7 @@
 #include "gateway/front/gateway.h"
 #include "gateway/front/libh2o.h"
 #include "gateway/front/listener.h"
+#include "gateway/front/peer.h"
 
 enum {
     PEER_TEXT_MAX = 64,
@@ -24,12 +25,16 @@ struct connection {
     struct loop *loop;
     struct connection *prev, *next;
     h2o_socket_t *sock;
-    struct listener *listener; ///< A reference: as it was when the connection was accepted.
-    struct exchange *exchange; ///< The request in flight, or NULL.
-    int64_t idle_since_ms;     ///< When it was accepted or the last request ended.
-    int64_t head_since_ms;     ///< A request head began to arrive and has not ended; 0: none.
-    int64_t progress_ms;       ///< When the client last acknowledged bytes of the answer.
-    uint64_t acked;            ///< How many, so far.
+    struct listener *listener;      ///< A reference: as it was when the connection was accepted.
+    struct exchange *exchange;      ///< The request in flight, or NULL.
+    int64_t idle_since_ms;          ///< When it was accepted or the last request ended.
+    int64_t head_since_ms;          ///< A request head began to arrive and has not ended; 0: none.
+    int64_t progress_ms;            ///< When the client last acknowledged bytes of the answer.
+    uint64_t acked;                 ///< How many, so far.
+    bool taken_over;                ///< That name was a registry's when the handshake was made.
+    char server_name[HOST_MAX + 1]; ///< That the TLS client asked for, canonical; "": none.
+    char tunnel[HOST_MAX + 1];      ///< Whom CONNECT named: what follows is said inside; "": no tunnel.
+    struct front_peer peer;         ///< The client's certificate.
 };
 
 /// What other threads hand to a loop. `run` is called there and frees the message if it was allocated.
@@ -81,6 +86,14 @@ char *loop_scratch(struct loop *l);
 
 /// The connection that a request came on.
 struct connection *loop_connection(h2o_req_t *req);
+
+/// The listener as it is now, or, where a reload removed it, as it was when the connection was accepted. Lent for as
+/// long as the loop's function runs.
+struct listener *loop_listener(const struct connection *c);
+
+/// CONNECT was answered: from here on the client speaks TLS with the gateway itself. The connection may be gone
+/// afterwards.
+void loop_accept_inside(struct connection *c);
 
 /// The connection is about to be closed on a client that may still be sending: let it read the answer first.
 void loop_linger(struct connection *c);

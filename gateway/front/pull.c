@@ -9,6 +9,7 @@
 #include "gateway/front/answer.h"
 #include "gateway/front/blob.h"
 #include "gateway/front/listing.h"
+#include "gateway/front/person.h"
 
 #include "mirrors/base/mem.h"
 
@@ -36,8 +37,8 @@ static void note_verdict(struct exchange *ex, const struct verdict *v) {
 /// Say no to what the verdict denies.
 static bool denied(struct exchange *ex, const struct verdict *v, const struct question *q) {
     note_verdict(ex, v);
-    if (v->allow)
-        return false;
+    if (v->allow || (v->decision.others && person_challenge(ex, v->own)))
+        return !v->allow;
     answer_verdict(ex, v, q);
     return true;
 }

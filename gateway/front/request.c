@@ -5,8 +5,13 @@
 #include "gateway/front/request.h"
 
 #include "gateway/front/answer.h"
+#include "gateway/front/connect.h"
 #include "gateway/front/head.h"
+#include "gateway/front/person.h"
 #include "gateway/front/pull.h"
+#include "gateway/front/takeover.h"
+#include "gateway/front/token.h"
+#include "mirrors/upstream/self.h"
 
 // --- what is refused before routing ---
 
@@ -32,14 +37,52 @@ static bool head_acceptable(struct exchange *ex) {
     return false;
 }
 
+/// The gateway's own request, come back by some way that no address showed.
+static bool came_round(struct exchange *ex) {
+    h2o_iovec_t via = request_header(ex->req, "pullgate-via");
+    if (via.base == NULL || !self_knows(fetcher_self(ex->gateway->fetcher), via.base, via.len))
+        return false;
+    ex->reason = REASON_LOOP;
+    answer_error(ex, 508, "DENIED",
+                 "this gateway was led to itself: say where the registry really is in its \"resolve\"");
+    return true;
+}
+
+static void misdirected(struct exchange *ex, const char *sentence) {
+    ex->reason = REASON_REQUEST;
+    ex->req->http1_is_persistent = 0;
+    answer_error(ex, 421, "UNSUPPORTED", sentence);
+}
+
+/// On a connection to a registry's name everything must be about that name, and by today's configuration.
+static bool name_agrees(struct exchange *ex) {
+    const struct connection *c = loop_connection(ex->req);
+    bool serves = c->tunnel[0] != '\0' ? ex->listener->connect == CONNECT_TAKEOVER : ex->listener->takeover;
+    if (!c->taken_over)
+        return true;
+    if (!serves || !takeover_of(ex->config, ex->listener, c->server_name, &ex->takeover))
+        misdirected(ex, "this gateway no longer serves that name");
+    else if (c->tunnel[0] != '\0' && strcmp(c->tunnel, c->server_name) != 0)
+        misdirected(ex, "CONNECT and the TLS server name are different hosts");
+    else if (!takeover_same_host(ex->req->authority.base, ex->req->authority.len, c->server_name))
+        misdirected(ex, "Host and the TLS server name are different hosts");
+    else
+        return true;
+    return false;
+}
+
 static bool is_configured(void *ctx, const char *registry) {
     return config_registry(ctx, registry) != NULL;
 }
 
 static void route(struct exchange *ex) {
     const h2o_req_t *req = ex->req;
-    struct route_context ctx = {
-        .default_registry = ex->listener->default_registry, .configured = is_configured, .ctx = ex->config};
+    struct route_context ctx = {.default_registry = ex->listener->default_registry,
+                                .configured = is_configured,
+                                .ctx = ex->config,
+                                .taken_over = ex->takeover.registry != NULL ? ex->takeover.name : NULL,
+                                .realm = ex->takeover.realm,
+                                .tokens = ex->listener->challenge && ex->gateway->identities != NULL};
     // `input` is as received; libh2o decodes and collapses others.
     route_parse(&ctx, req->input.method.base, req->input.method.len, req->input.path.base, req->input.path.len,
                 &ex->route);
@@ -67,15 +110,13 @@ static void answer_base(struct exchange *ex) {
     answer_send(ex, &a);
 }
 
-int request_on(h2o_handler_t *self, h2o_req_t *req) {
-    struct exchange *ex = exchange_new(req);
-    if (!head_acceptable(ex))
-        return 0;
-    route(ex);
+/// Whoever asks is known, as far as that is needed.
+static void serve(struct exchange *ex) {
     switch (ex->route.kind) {
     case ROUTE_REFUSED:
-        refuse_route(ex);
-        break;
+    case ROUTE_TOKEN:
+    case ROUTE_CONNECT:
+        break; // Have been answered.
     case ROUTE_BASE:
     case ROUTE_HEALTH:
         answer_base(ex);
@@ -88,5 +129,24 @@ int request_on(h2o_handler_t *self, h2o_req_t *req) {
         pull_start(ex);
         break;
     }
+}
+
+int request_on(h2o_handler_t *self, h2o_req_t *req) {
+    struct exchange *ex = exchange_new(req);
+    if (!head_acceptable(ex) || came_round(ex))
+        return 0;
+    if (connect_wanted(ex)) {
+        connect_start(ex);
+        return 0;
+    }
+    if (!name_agrees(ex))
+        return 0;
+    route(ex);
+    if (ex->route.kind == ROUTE_REFUSED)
+        refuse_route(ex);
+    else if (ex->route.kind == ROUTE_TOKEN)
+        token_start(ex);
+    else
+        person_ask(ex, serve);
     return 0;
 }

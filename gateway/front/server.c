@@ -14,8 +14,11 @@
 #include "gateway/front/exchange.h"
 #include "gateway/front/figures.h"
 #include "gateway/front/loop.h"
+#include "gateway/front/renewal.h"
 #include "gateway/front/request.h"
+#include "gateway/identity/identity.h"
 #include "mirrors/base/mem.h"
+#include "mirrors/upstream/self.h"
 
 #include <semaphore.h>
 #include <stdio.h>
@@ -34,7 +37,8 @@ struct server {
     struct loop *loops[LOOPS_MAX];
     unsigned loop_count;
     struct control *control;
-    struct admin *admin;  ///< NULL: not configured.
+    struct admin *admin; ///< NULL: not configured.
+    struct renewal *renewal;
     bool started;         ///< The log says so.
     sem_t held, released; ///< At the end: a worker of the store was held; may go.
 };
@@ -170,17 +174,94 @@ static void settle(struct server *s) {
     } while (fetcher_drain(s->gateway.fetcher));
 }
 
+// --- who asks ---
+
+/// Always there: a reload may need them.
+static bool start_identities(struct server *s, struct err *err) {
+    s->gateway.identities = identities_new(&s->gateway.config->identity, err);
+    return s->gateway.identities != NULL;
+}
+
+/// Their threads answer to loops that have ended, which is harmless until those are freed.
+static void end_identities(struct server *s) {
+    const struct timespec moment = {.tv_nsec = 1000000};
+    while (atomic_load(&s->gateway.asking) > 0)
+        nanosleep(&moment, NULL);
+    identities_free(s->gateway.identities);
+}
+
+// --- whom the gateway must not ask ---
+
+static void add_listener(struct self_listener *list, size_t *count, const struct hostport *at) {
+    if (*count < SELF_LISTENERS_MAX && address_from_text(at->host, list[*count].address))
+        list[(*count)++].port = at->port;
+}
+
+static void tell_self(struct server *s, const struct config *c) {
+    struct self_listener list[SELF_LISTENERS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < c->listener_count; i++)
+        add_listener(list, &count, &c->listeners[i].at);
+    if (c->admin.enabled)
+        add_listener(list, &count, &c->admin.at);
+    self_listens(fetcher_self(s->gateway.fetcher), list, count);
+}
+
 static bool start_back(struct server *s, unsigned threads, struct err *err) {
     uint8_t secret[32];
     if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
         return err_set(err, "the kernel gives no random bytes");
     s->gateway.denials = denials_new(secret);
     s->gateway.fetcher = fetcher_new(threads, err);
-    if (s->gateway.fetcher == NULL || !open_store(s, err))
+    if (s->gateway.fetcher == NULL || !open_store(s, err) || !start_identities(s, err))
         return false;
+    tell_self(s, s->gateway.config);
     s->gateway.content = content_new(s->gateway.fetcher, s->gateway.store);
     return true;
 }
+
+// --- certificates that change ---
+
+/// The same configuration, with listeners that read their files anew; those keep their sockets.
+static bool reopen(struct server *s, struct config *c, struct err *err) {
+    struct listener_set opened;
+    struct err late;
+    renewal_watch(s->renewal, c); // Before they are read: what changes meanwhile is seen the next time.
+    if (!listeners_open(c, &s->listeners, &opened, err))
+        return false;
+    if (!loops_listen(s->loops, s->loop_count, &opened, &late))
+        log_event(s, "warning", c->hash, late.text);
+    listeners_close(&s->listeners);
+    s->listeners = opened;
+    return true;
+}
+
+/// On the renewal's thread.
+static void renew(void *ctx) {
+    struct server *s = ctx;
+    struct err err;
+    char text[ERR_TEXT_MAX + 64];
+    pthread_mutex_lock(&s->reload_lock);
+    struct config *c = gateway_config(&s->gateway);
+    bool ok = reopen(s, c, &err);
+    if (ok)
+        figures_configured(&s->gateway, c, &s->listeners);
+    snprintf(text, sizeof(text), "%s%s",
+             ok ? "new ones are in use" : "what is there cannot be used, the old ones stay: ", ok ? "" : err.text);
+    log_event(s, "certificates", c->hash, text);
+    config_unref(c);
+    pthread_mutex_unlock(&s->reload_lock);
+}
+
+static bool start_renewal(struct server *s, struct err *err) {
+    s->renewal = renewal_new(renew, s);
+    if (s->renewal == NULL)
+        return err_set(err, "cannot start a thread");
+    renewal_watch(s->renewal, s->gateway.config);
+    return true;
+}
+
+// --- all of it ---
 
 static bool reload_for_control(void *ctx, char *hash, struct err *err) {
     return server_reload(ctx, hash, err);
@@ -201,7 +282,7 @@ static bool start(struct server *s, struct err *err) {
     s->gateway.metrics = metrics_new();
     s->gateway.audit = audit_new(c->log_file, c->gateway_name, c->log_on_full, err);
     if (s->gateway.audit == NULL || !start_admin(s, err) || !listeners_open(c, NULL, &s->listeners, err) ||
-        !start_back(s, threads, err) || !start_loops(s, threads, err))
+        !start_back(s, threads, err) || !start_loops(s, threads, err) || !start_renewal(s, err))
         return false;
     if (c->control != NULL)
         s->control = control_new(c->control, reload_for_control, s, err);
@@ -249,6 +330,11 @@ static bool try_reload(struct server *s, const struct config *old, struct config
     *out = c;
     if (c == NULL || !config_reloadable(old, c, err) || !listeners_open(c, &s->listeners, &opened, err))
         return false;
+    if (!identities_reconfigure(s->gateway.identities, &c->identity, err)) {
+        listeners_close(&opened);
+        return false;
+    }
+    tell_self(s, c);
     struct err late;
     if (!loops_listen(s->loops, s->loop_count, &opened, &late))
         log_event(s, "warning", c->hash, late.text);
@@ -266,6 +352,7 @@ bool server_reload(struct server *s, char *hash, struct err *err) {
         memcpy(hash, fresh->hash, CONFIG_HASH_HEX + 1);
         gateway_set_config(&s->gateway, fresh);
         reconfigure_store(s, fresh);
+        renewal_watch(s->renewal, fresh);
         figures_configured(&s->gateway, fresh, &s->listeners);
     } else {
         config_unref(fresh);
@@ -291,6 +378,8 @@ void server_stop(struct server *s) {
         admin_set_state(s->admin, ADMIN_STOPPING);
     control_free(s->control);
     s->control = NULL;
+    renewal_free(s->renewal);
+    s->renewal = NULL;
     for (unsigned i = 0; i < s->loop_count; i++)
         loop_stop(s->loops[i], c->limits.shutdown_grace_s * 1000);
     listeners_close(&s->listeners);
@@ -304,6 +393,7 @@ void server_stop(struct server *s) {
 
 void server_free(struct server *s) {
     settle(s);
+    end_identities(s);
     store_close(s->gateway.store);
     fetcher_free(s->gateway.fetcher);
     content_free(s->gateway.content);

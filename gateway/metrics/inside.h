@@ -10,7 +10,7 @@
 #include <pthread.h>
 
 enum {
-    METRICS_REASONS = REASON_REQUEST + 1,
+    METRICS_REASONS = REASON_LOOP + 1,
     METRICS_BUCKETS = 9, ///< Of durations; the last has no end.
     REQUEST_CELLS = METRICS_KINDS * METRICS_RESULTS
 };

@@ -32,6 +32,7 @@ struct search {
     const struct policy *policy;
     const struct question *q;
     unsigned actions;
+    bool others; // An allow matches but for whom it speaks of.
     struct index_walk walk;
 };
 
@@ -40,6 +41,7 @@ static void search_init(struct search *s, const struct policy *p, const struct q
     s->policy = p;
     s->q = q;
     s->actions = actions;
+    s->others = false;
     index_find(p->index, name, rules_name(q->registry, q->repository, name), &s->walk);
 }
 
@@ -51,6 +53,10 @@ static bool search_next(struct search *s, struct speaker *out) {
             continue;
         if (!rules_pattern_matches(&c->pattern, s->q->registry, s->q->repository))
             continue;
+        if (!who_speaks_of(&r->who, &s->policy->groups, s->q->asker)) {
+            s->others = s->others || r->allow;
+            continue;
+        }
         *out = (struct speaker){r, &c->pattern};
         return true;
     }
@@ -61,6 +67,7 @@ struct speaking {
     struct speaker few[SPEAKING_INLINE];
     struct speaker *all; // `few`, or from the heap.
     size_t count, cap;
+    bool others; // An allow would speak of the repository to somebody else.
 };
 
 static void speaking_add(struct speaking *s, struct speaker one) {
@@ -88,11 +95,12 @@ static void speaking_init(struct speaking *s, const struct policy *p, const stru
     for (struct speaker one; search_next(&search, &one);) {
         // The settling rule's other patterns still count: they may name a digest.
         if (settles != NULL && one.rule != settles)
-            return;
+            break;
         speaking_add(s, one);
         if (any_reference(one.pattern) && !one.rule->monitor)
             settles = one.rule;
     }
+    s->others = search.others;
 }
 
 static void speaking_deinit(struct speaking *s) {
@@ -359,6 +367,7 @@ void policy_decide(const struct policy *p, const struct question *q, policy_link
                        .links_left = &links_left,
                        .denied = &denied};
     decide_reference(&a, out);
+    out->others = !out->allow && speaking.others;
     free(denied.digests);
     speaking_deinit(&speaking);
 }
@@ -401,6 +410,7 @@ static void decide_list_by_rules(const struct asking *a, struct decision *out) {
     }
     if (pull_denied != NULL)
         decided(a, pull_denied, out);
+    out->others = !out->allow && search.others;
 }
 
 void policy_decide_list(const struct policy *p, const struct question *q, struct decision *out) {

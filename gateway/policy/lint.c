@@ -106,7 +106,7 @@ static bool covers(const struct pattern *a, const struct pattern *b) {
 }
 
 static bool always_decides(const struct rule *r, unsigned actions) {
-    return !r->monitor && r->expires == INT64_MAX && (actions & ~r->actions) == 0;
+    return !r->monitor && who_is_anyone(&r->who) && r->expires == INT64_MAX && (actions & ~r->actions) == 0;
 }
 
 // The earlier rule that takes everything this pattern could match for these actions; NULL: none is known. A pattern
@@ -186,6 +186,17 @@ static void lint_deny_by_tag(const struct lint *l, const struct rule *r, const c
     }
 }
 
+static void lint_groups(const struct lint *l, const struct rule *r, const char *path) {
+    for (size_t i = 0; i < r->who.count; i++) {
+        const struct who_member *m = &r->who.members[i];
+        if (m->kind == WHO_GROUP && who_group_find(&l->p->groups, m->name) == NULL)
+            warn(l, path,
+                 "speaks of the group \"%s\", which \"groups\" does not have: only a token, a claim or a certificate "
+                 "can put somebody into it",
+                 m->name);
+    }
+}
+
 void policy_lint(const struct policy *p, int64_t now, void (*warn_fn)(void *, const char *, const char *), void *ctx) {
     struct lint l = {.p = p, .now = now, .warn = warn_fn, .ctx = ctx};
     for (size_t i = 0; i < p->rule_count; i++) {
@@ -198,5 +209,6 @@ void policy_lint(const struct policy *p, int64_t now, void (*warn_fn)(void *, co
         lint_shadow(&l, r, path);
         lint_expiry(&l, r, path);
         lint_deny_by_tag(&l, r, path);
+        lint_groups(&l, r, path);
     }
 }

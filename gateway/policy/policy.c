@@ -135,6 +135,8 @@ static bool add_rule(struct policy *p, const struct rule_spec *spec, struct err 
                        number);
     copy_rule(p, spec);
     p->rule_count++;
+    if (!who_parse(&p->rules[number].who, spec->who, spec->who_count, err))
+        return err_prefix(err, "rules[%zu].who", number);
     for (size_t i = 0; i < spec->pattern_count; i++)
         if (!add_pattern(p, spec->patterns[i], (uint32_t)number, err))
             return err_prefix(err, "rules[%zu].%s[%zu]: ", number, verb(spec), i);
@@ -181,7 +183,7 @@ static bool add_rules(struct policy *p, const struct rule_spec *rules, size_t ru
 }
 
 struct policy *policy_new(const struct rule_spec *rules, size_t rule_count, const char *const *registries,
-                          size_t registry_count, struct err *err) {
+                          size_t registry_count, const struct group_spec *groups, size_t group_count, struct err *err) {
     size_t patterns = 0;
     if (rules == NULL)
         rule_count = 0;
@@ -193,7 +195,7 @@ struct policy *policy_new(const struct rule_spec *rules, size_t rule_count, cons
     p->patterns = mem_zalloc(patterns + 1, sizeof *p->patterns);
     p->index = index_new();
     add_registries(p, registries, registry_count);
-    if (add_rules(p, rules, rule_count, err))
+    if (who_groups_parse(&p->groups, groups, group_count, err) && add_rules(p, rules, rule_count, err))
         return p;
     policy_free(p);
     return NULL;
@@ -212,11 +214,13 @@ void policy_free(struct policy *p) {
         free(p->rules[i].name);
         free(p->rules[i].message);
         free(p->rules[i].owner);
+        who_deinit(&p->rules[i].who);
     }
     for (size_t i = 0; i < p->pattern_count; i++)
         pattern_deinit(&p->patterns[i].pattern);
     free(p->rules);
     free(p->patterns);
+    who_groups_deinit(&p->groups);
     index_free(p->index);
     free_strings(p->exact, p->exact_count);
     free_strings(p->wild, p->wild_count);
@@ -246,6 +250,11 @@ const char *policy_rule_message(const struct policy *p, int rule) {
 const char *policy_rule_owner(const struct policy *p, int rule) {
     const struct rule *r = rule_at(p, rule);
     return r == NULL ? NULL : r->owner;
+}
+
+bool policy_rule_for_anyone(const struct policy *p, int rule) {
+    const struct rule *r = rule_at(p, rule);
+    return r == NULL || who_is_anyone(&r->who);
 }
 
 size_t policy_candidates(const struct policy *p, const char *registry, const char *repository) {

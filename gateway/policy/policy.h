@@ -17,6 +17,22 @@
 
 enum action { ACTION_PULL = 1, ACTION_PUSH = 2, ACTION_DELETE = 4, ACTION_LIST = 8, ACTION_ALL = 15 };
 
+/// Who asks, as far as it is known. Lent for the question.
+struct asker {
+    const char *name;          ///< "user:alice", "cert:ci.example.com"; NULL: nobody knows ("anyone").
+    const char *const *groups; ///< Those that a token, a claim or a certificate names, without prefix.
+    size_t group_count;
+    uint8_t address[16]; ///< As mirrors/base/cidr.h has addresses (IPv4 mapped).
+    bool has_address;
+};
+
+/// `"groups": { name: [members] }`: a member is "user:NAME", "cert:NAME" or "address:CIDR", with `*` in names.
+struct group_spec {
+    const char *name;
+    const char *const *members;
+    size_t member_count;
+};
+
 enum { RULES_MAX = 100000, PATTERNS_MAX = 1000000, PATTERN_TEXT_MAX = IMAGE_TEXT_MAX + 64, WHO_MAX = 255 };
 
 /// One rule, as the configuration read it; the strings are copied by policy_new().
@@ -30,6 +46,10 @@ struct rule_spec {
     const char *owner, *note; ///< NULL: none.
     int64_t expires;          ///< Unix seconds; INT64_MAX: never.
     bool monitor;             ///< Never decides; its match is reported as `would`.
+    /// Whom it speaks of: "user:NAME", "cert:NAME" (both with `*`), "group:NAME", "address:CIDR", "anyone". None:
+    /// anyone. A rule that does not speak of the asker matches nothing.
+    const char *const *who;
+    size_t who_count;
 };
 
 struct policy;
@@ -37,8 +57,10 @@ struct policy;
 /// A registry as the policy needs it: its canonical name or wildcard.
 /// `rules` NULL: every listed registry may be pulled from. `rule_count` 0 with `rules` set denies all. On failure NULL;
 /// `err` begins with the rule and pattern at fault ("rules[2].allow[0]: ...").
+/// `groups` may be used by rules; a `who` with an unknown prefix or a group that is nowhere named is an error (but a
+/// token or certificate may name any group: so an undefined group is only a lint).
 struct policy *policy_new(const struct rule_spec *rules, size_t rule_count, const char *const *registries,
-                          size_t registry_count, struct err *err);
+                          size_t registry_count, const struct group_spec *groups, size_t group_count, struct err *err);
 void policy_free(struct policy *p);
 
 struct question {
@@ -47,8 +69,8 @@ struct question {
     const char *tag;        ///< NULL when asked by digest.
     const char *digest;     ///< NULL when asked by tag and not yet known.
     enum action action;
-    const char *who; ///< NULL: anonymous.
-    int64_t now;     ///< Unix seconds.
+    const struct asker *asker; ///< NULL: anyone, from nowhere.
+    int64_t now;               ///< Unix seconds.
 };
 
 enum decision_reason {
@@ -72,6 +94,7 @@ struct decision {
     int would;        ///< The first monitor rule that matched, or DECISION_NO_RULE.
     bool would_allow; ///< What that rule says.
     char via[TAG_MAX + 1]; ///< DECIDED_LINK: the tag.
+    bool others;           ///< Denied, but a rule allows it, or part of it, to somebody else.
 };
 
 struct links_asker; // mirrors/content/links.h
@@ -100,6 +123,9 @@ void policy_decide_list(const struct policy *p, const struct question *q, struct
 
 /// The listed registry (exact, else the most specific wildcard) that covers this canonical name; NULL: not listed.
 const char *policy_registry(const struct policy *p, const char *registry);
+
+/// Does this rule speak of everyone, rather than of some only?
+bool policy_rule_for_anyone(const struct policy *p, int rule);
 
 /// How many patterns a decision about this repository looks at, of all there are: for tests of the index, which hold
 /// that the cost does not grow with the number of rules.

@@ -8,6 +8,7 @@
 
 #include "gateway/policy/index.h"
 #include "gateway/policy/policy.h"
+#include "gateway/policy/who.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct rule {
     char *name;            ///< Never NULL.
     char *message, *owner; ///< NULL: none.
     size_t first, count;   ///< Its patterns.
+    struct who who;
 };
 
 struct compiled {
@@ -35,6 +37,7 @@ struct policy {
     struct compiled *patterns;
     size_t pattern_count;
     struct index *index;
+    struct who_groups groups;
     char **exact; ///< Listed registries without `*`, sorted.
     size_t exact_count;
     char **wild;

@@ -10,6 +10,7 @@
 //   3. Without them, a first component that looks like a registry is the registry. It is never part of the default
 //      registry's repository.
 //   4. Else it is the listener's default registry.
+//   0. Before all of these: on a registry's own name it is that registry, the path is its own, and `ns=` must agree.
 //
 // Error codes: NAME_INVALID for paths, `ns`, registries and repositories; DIGEST_INVALID for a reference with a colon
 // that is no sha256 or sha512 digest; MANIFEST_INVALID for a reference that is neither tag nor digest (the
@@ -107,9 +108,12 @@ static const char *method_allow(enum route_kind kind) {
         return "GET, HEAD, DELETE";
     case ROUTE_UPLOAD:
         return "GET, HEAD, POST, PUT, PATCH, DELETE";
+    case ROUTE_TOKEN:
+        return "GET, POST";
     case ROUTE_BASE:
     case ROUTE_TAGS:
     case ROUTE_REFERRERS:
+    case ROUTE_CONNECT:
     case ROUTE_HEALTH:
     case ROUTE_REFUSED:
         break;
@@ -233,6 +237,11 @@ static bool disagree(const char *other, const char *where, struct route *out) {
     return refused(out, 400, code_name);
 }
 
+static bool disagree_with_name(const struct route_context *ctx, struct route *out) {
+    err_set(&out->err, "ns= names the registry %s, the server's name is %s's", out->registry, ctx->taken_over);
+    return refused(out, 400, code_name);
+}
+
 /// Rule 1: `ns` was read already; take what stands before /v2.
 static bool outer_parse(struct piece outer, struct route *out) {
     if (outer.len == 0)
@@ -318,7 +327,7 @@ static bool name_parse_path(const struct route_context *ctx, struct piece name, 
     }
     struct piece repository = name;
     bool named = out->form == FORM_NS || out->form == FORM_OUTER_PREFIX;
-    if (!(named ? drop_repeated(ctx, &repository, out) : take_prefix(ctx, &repository, out)))
+    if (out->form != FORM_NAME && !(named ? drop_repeated(ctx, &repository, out) : take_prefix(ctx, &repository, out)))
         return false;
     copy(out->asked, name);
     return repository_parse(repository, out);
@@ -409,10 +418,48 @@ static bool details_parse(const struct operation *op, const struct param *params
     case ROUTE_REFUSED:
     case ROUTE_BASE:
     case ROUTE_UPLOAD:
+    case ROUTE_TOKEN:
+    case ROUTE_CONNECT:
     case ROUTE_HEALTH:
         break;
     }
     return true;
+}
+
+// --- a registry's own name ---
+
+static bool only_here(const struct route_context *ctx, const char *what, struct route *out) {
+    err_set(&out->err, "under %s's name this gateway serves nothing but %s", ctx->taken_over, what);
+    return refused(out, 403, code_denied);
+}
+
+/// Rule 0. `outer` stands before /v2.
+static bool take_over(const struct route_context *ctx, struct piece outer, struct route *out) {
+    if (outer.len > 0)
+        return only_here(ctx, "/v2/", out);
+    if (out->ns_given && strcmp(out->registry, ctx->taken_over) != 0)
+        return disagree_with_name(ctx, out);
+    snprintf(out->registry, sizeof out->registry, "%s", ctx->taken_over);
+    out->form = FORM_NAME;
+    return true;
+}
+
+// --- tokens ---
+
+static bool is_token(const struct route_context *ctx, const struct request_target *decoded) {
+    return ctx->tokens && piece_is((struct piece){decoded->path, decoded->path_len}, "token");
+}
+
+static void token_parse(const struct route_context *ctx, struct route *out) {
+    if (ctx->taken_over)
+        out->form = FORM_NAME;
+    if (out->method == METHOD_GET || out->method == METHOD_POST) {
+        out->kind = ROUTE_TOKEN;
+        return;
+    }
+    out->allow = method_allow(ROUTE_TOKEN);
+    err_set(&out->err, "this method is not possible here; possible are %s", out->allow);
+    refused(out, 405, code_unsupported);
 }
 
 // --- all together ---
@@ -437,10 +484,20 @@ void route_parse(const struct route_context *ctx, const char *method, size_t met
         refused(out, 400, code_name);
         return;
     }
+    if (is_token(ctx, &decoded)) {
+        token_parse(ctx, out);
+        return;
+    }
     struct piece outer;
     struct piece rest;
-    if (!cut_at_v2((struct piece){decoded.path, decoded.path_len}, &outer, &rest, out) ||
-        !ns_parse(&decoded.params[PARAM_NS], out) || !outer_parse(outer, out))
+    bool found = cut_at_v2((struct piece){decoded.path, decoded.path_len}, &outer, &rest, out);
+    if (ctx->taken_over && (!found || ctx->realm)) {
+        out->form = FORM_NAME;
+        only_here(ctx, ctx->realm ? "this gateway's own tokens" : "/v2/", out);
+        return;
+    }
+    if (!found || !ns_parse(&decoded.params[PARAM_NS], out) ||
+        !(ctx->taken_over ? take_over(ctx, outer, out) : outer_parse(outer, out)))
         return;
     if (rest.len == 0) {
         base_parse(ctx, out);

@@ -9,6 +9,7 @@
 //   GET /v2/library/alpine/manifests/3.20                     dockerd's registry-mirrors: the default registry
 //   GET /v2/ghcr.io/org/app/manifests/1                       podman, CRI-O, skopeo, people
 //   GET /ghcr.io/v2/org/app/manifests/1                       dockerd 29 with a path in its mirror's URL
+//   GET /v2/org/app/manifests/1, on a registry's own name     any client that is led here by DNS or a proxy (takeover)
 
 #pragma once
 
@@ -33,15 +34,19 @@ enum route_kind {
     ROUTE_BLOB,
     ROUTE_TAGS,
     ROUTE_REFERRERS,
-    ROUTE_UPLOAD, ///< Any of the blob upload requests: a push.
-    ROUTE_HEALTH  ///< Reserved for the admin listener; never produced on a client listener.
+    ROUTE_UPLOAD,  ///< Any of the blob upload requests: a push.
+    ROUTE_TOKEN,   ///< GET or POST /token, where tokens are given.
+    ROUTE_CONNECT, ///< A request as a proxy gets them. Never produced by route_parse().
+    ROUTE_HEALTH   ///< Reserved for the admin listener; never produced on a client listener.
 };
 
 enum route_form {
-    FORM_NS,          ///< ?ns=
-    FORM_ROOT,        ///< The listener's default registry.
-    FORM_PREFIX,      ///< Registry as first component after /v2/.
-    FORM_OUTER_PREFIX ///< Registry before /v2/.
+    FORM_NS,           ///< ?ns=
+    FORM_ROOT,         ///< The listener's default registry.
+    FORM_PREFIX,       ///< Registry as first component after /v2/.
+    FORM_OUTER_PREFIX, ///< Registry before /v2/.
+    FORM_NAME,         ///< The server's name is the registry's own.
+    FORM_CONNECT       ///< CONNECT, or a whole URL as to a proxy. Never produced by route_parse().
 };
 
 enum route_method { METHOD_GET, METHOD_HEAD, METHOD_PUT, METHOD_POST, METHOD_PATCH, METHOD_DELETE, METHOD_OTHER };
@@ -77,10 +82,16 @@ struct route_context {
     /// Is this canonical name a configured registry? (`ns` with a prefix that is another configured registry is 400.)
     bool (*configured)(void *ctx, const char *registry);
     void *ctx;
+    /// The canonical registry to which the server's name belongs (takeover): the one that is asked for, whatever the
+    /// path says. NULL: the gateway's own name.
+    const char *taken_over;
+    bool realm;  ///< The name is only that of `taken_over`'s token server: nothing but tokens can be had here.
+    bool tokens; ///< The gateway gives tokens of its own at /token.
 };
 
 /// Route one request. `method` and `target` are as received (target: path and query, raw, not NUL-terminated).
-/// An `ns=` parameter with any other registry than docker.io's names is never the default registry. `out` is filled
-/// whole. Never fails: what is not understood is ROUTE_REFUSED with everything that an answer needs.
+/// An `ns=` parameter with any other registry than docker.io's names is never the default registry. On a taken-over
+/// name everything but /v2/ (and /token) is a denial. `out` is filled whole. Never fails: what is not understood is
+/// ROUTE_REFUSED with everything that an answer needs.
 void route_parse(const struct route_context *ctx, const char *method, size_t method_len, const char *target,
                  size_t target_len, struct route *out);

@@ -100,6 +100,7 @@ struct fetch_callbacks {
 
 struct fetcher;
 struct fetch;
+struct self;
 
 /// Start `threads` threads.
 struct fetcher *fetcher_new(unsigned threads, struct err *err);
@@ -130,6 +131,9 @@ void fetch_unref(struct fetch *f);
 /// get.
 void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
                       const char *sentence);
+
+/// What its transfers know of the gateway itself; as long as the fetcher.
+struct self *fetcher_self(struct fetcher *f);
 
 /// What was asked of one registry since the start. A request is one transfer to any of its hosts: endpoints, where they
 /// redirect to, and token servers.

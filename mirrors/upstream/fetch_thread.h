@@ -13,6 +13,7 @@
 #include "mirrors/upstream/fetch.h"
 #include "mirrors/upstream/figures.h"
 #include "mirrors/upstream/multi.h"
+#include "mirrors/upstream/self.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -49,6 +50,7 @@ struct fetcher {
     struct auth *auth;
     struct experience *experience;
     struct figures *figures;
+    struct self *self;
 };
 
 /// What to do once the running transfer has ended.

@@ -91,6 +91,7 @@ static bool thread_start(struct fetch_thread *t, struct fetcher *f, struct err *
     t->multi = multi_new(CONNECTIONS_KEPT, err);
     if (t->multi == NULL)
         return false;
+    multi_set_self(t->multi, f->self);
     pthread_mutex_init(&t->lock, NULL);
     t->queue_end = &t->queue;
     if (pthread_create(&t->thread, NULL, run, t) == 0)
@@ -143,6 +144,12 @@ struct fetcher *fetcher_new(unsigned threads, struct err *err) {
     f->auth = auth_new(FETCH_TOKENS_MAX);
     f->experience = experience_new();
     f->figures = figures_new();
+    f->self = self_new();
+    if (f->self == NULL) {
+        err_set(err, "the kernel gives no random bytes");
+        fetcher_free(f);
+        return NULL;
+    }
     f->threads = mem_zalloc(threads, sizeof(*f->threads));
     for (; f->thread_count < threads; f->thread_count++) {
         if (!thread_start(&f->threads[f->thread_count], f, err)) {
@@ -170,6 +177,7 @@ void fetcher_free(struct fetcher *f) {
     auth_free(f->auth);
     experience_free(f->experience);
     figures_free(f->figures);
+    self_free(f->self);
     free(f);
 }
 
@@ -217,6 +225,10 @@ void fetch_resume(struct fetch *f) {
 void fetch_mismatched(struct fetcher *f, const char *registry, const char *upstream, const char *digest,
                       const char *sentence) {
     experience_mismatched(f->experience, registry, upstream, digest, sentence);
+}
+
+struct self *fetcher_self(struct fetcher *f) {
+    return f->self;
 }
 
 void fetcher_figures(struct fetcher *f, void (*visit)(void *ctx, const struct fetch_figures *figures), void *ctx) {

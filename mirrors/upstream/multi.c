@@ -23,6 +23,7 @@ enum { EVENTS_PER_TURN = 256 };
 
 struct multi {
     CURLM *curl;
+    struct self *self;
     int epoll_fd, wake_fd;
     int64_t due_ms; ///< When libcurl wants to be called, -1: not at all.
     int *sockets;   ///< Open ones.
@@ -94,6 +95,14 @@ void multi_free(struct multi *m) {
 
 CURLM *multi_handle(struct multi *m) {
     return m->curl;
+}
+
+void multi_set_self(struct multi *m, struct self *self) {
+    m->self = self;
+}
+
+struct self *multi_self(const struct multi *m) {
+    return m->self;
 }
 
 void multi_opened(struct multi *m, int fd) {

@@ -19,6 +19,11 @@ void multi_free(struct multi *m);
 /// For curl_multi_add_handle() and curl_multi_remove_handle().
 CURLM *multi_handle(struct multi *m);
 
+/// Whom its transfers must not ask; it must outlive the handle. NULL (as at first): whoever.
+struct self;
+void multi_set_self(struct multi *m, struct self *self);
+struct self *multi_self(const struct multi *m);
+
 /// Its connections' sockets, told by whoever opens and closes them.
 void multi_opened(struct multi *m, int fd);
 void multi_closed(struct multi *m, int fd);

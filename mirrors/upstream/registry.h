@@ -65,8 +65,12 @@ struct registry {
     char *ca; ///< PEM file or NULL.
     struct credential_use *credentials;
     size_t credential_count;
-    char *proxy;        ///< URL of the corporate proxy, or NULL: none; resolved from configuration or environment.
-    char *no_proxy;     ///< libcurl's CURLOPT_NOPROXY form, or NULL.
+    char *proxy;    ///< URL of the corporate proxy, or NULL: none; resolved from configuration or environment.
+    char *no_proxy; ///< libcurl's CURLOPT_NOPROXY form, or NULL.
+    char **aliases; ///< Other host names that lead clients here (takeover), canonical.
+    size_t alias_count;
+    char **resolve; ///< Addresses of the endpoints' hosts, in place of what the resolver says; literals.
+    size_t resolve_count;
     unsigned tag_ttl_s; ///< UINT_MAX: the store's.
     bool offline;       ///< Never asked: what is kept is all there is.
 };

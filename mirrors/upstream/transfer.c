@@ -5,20 +5,26 @@
 
 #include "mirrors/upstream/transfer.h"
 
+#include "mirrors/base/buf.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/upstream/figures.h"
 #include "mirrors/upstream/proxy.h"
 #include "mirrors/upstream/retry.h"
+#include "mirrors/upstream/self.h"
 #include "mirrors/upstream/target.h"
 
 #include <assert.h>
+#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
-enum { CA_CACHE_SECONDS = 60 }; ///< A replaced CA file is believed after so long, at the latest.
+enum {
+    CA_CACHE_SECONDS = 60, ///< A replaced CA file is believed after so long, at the latest.
+    RESOLVE_MAX = 64 * 1024
+};
 
 static const char system_trust_dir[] = "/etc/ssl/certs";
 
@@ -26,6 +32,7 @@ struct transfer {
     struct multi *multi;
     CURL *easy;
     struct curl_slist *headers;
+    struct curl_slist *resolve; ///< Addresses that the site names for the URL's host.
     const struct registry *registry;
     struct transfer_callbacks callbacks;
     void *ctx;
@@ -53,8 +60,20 @@ static int64_t now_us(void) {
 
 // --- the address rules ---
 
-static bool address_ok(struct transfer *t, const uint8_t addr[16]) {
+/// A proxy's address is no exception: the gateway may be what the environment names as one.
+static bool is_self(struct transfer *t, const uint8_t addr[16], uint16_t port) {
+    struct self *self = multi_self(t->multi);
+    if (self == NULL || !self_is(self, addr, port))
+        return false;
+    if (t->refusal.text[0] == '\0')
+        err_set(&t->refusal, "its name leads back to this gateway: say the registry's addresses in its \"resolve\"");
+    return true;
+}
+
+static bool address_ok(struct transfer *t, const uint8_t addr[16], uint16_t port) {
     struct err err;
+    if (is_self(t, addr, port))
+        return false;
     struct registry bare = *t->registry;
     if (t->public_only)
         bare.private_address_count = 0;
@@ -65,11 +84,18 @@ static bool address_ok(struct transfer *t, const uint8_t addr[16]) {
     return false;
 }
 
+static uint16_t port_of(const struct sockaddr *sa) {
+    if (sa->sa_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)(const void *)sa)->sin_port);
+    return sa->sa_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)(const void *)sa)->sin6_port) : 0;
+}
+
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address) {
     struct transfer *t = ctx;
     uint8_t addr[16];
     t->addresses_tried++;
-    if (purpose != CURLSOCKTYPE_IPCXN || !address_from_sockaddr(&address->addr, addr) || !address_ok(t, addr)) {
+    if (purpose != CURLSOCKTYPE_IPCXN || !address_from_sockaddr(&address->addr, addr) ||
+        !address_ok(t, addr, port_of(&address->addr))) {
         t->addresses_refused++;
         return CURL_SOCKET_BAD;
     }
@@ -104,7 +130,7 @@ static int on_before_request(void *ctx, char *primary_ip, char *local_ip, int pr
         t->stale = true;
         return CURL_PREREQFUNC_ABORT;
     }
-    if (address_from_text(primary_ip, addr) && address_ok(t, addr))
+    if (address_from_text(primary_ip, addr) && address_ok(t, addr, (uint16_t)primary_port))
         return CURL_PREREQFUNC_OK;
     if (t->proxied)
         return CURL_PREREQFUNC_OK;
@@ -283,6 +309,18 @@ static bool host_of(const char *url, char *out, size_t size) {
     return ok;
 }
 
+static unsigned url_port(const char *url) {
+    CURLU *u = curl_url();
+    char *port = NULL;
+    unsigned number = 443;
+    if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+        curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK)
+        number = (unsigned)strtoul(port, NULL, 10);
+    curl_free(port);
+    curl_url_cleanup(u);
+    return number;
+}
+
 static void add_header(struct transfer *t, const char *name, const char *value) {
     char *line = mem_printf("%s: %s", name, value);
     struct curl_slist *list = curl_slist_append(t->headers, line);
@@ -298,6 +336,8 @@ static void set_headers(struct transfer *t, const struct transfer_spec *spec) {
         add_header(t, "Authorization", spec->authorization);
     if (spec->range != NULL)
         add_header(t, "Range", spec->range);
+    if (multi_self(t->multi) != NULL)
+        add_header(t, self_header, self_via(multi_self(t->multi)));
     curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 }
 
@@ -308,6 +348,36 @@ static void set_proxy(struct transfer *t, const char *url) {
     // "" overrides the environment: whether a proxy is used is the configuration's word alone.
     curl_easy_setopt(t->easy, CURLOPT_PROXY, t->proxied ? t->registry->proxy : "");
     curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "");
+}
+
+/// Is it the host of one of the registry's endpoints?
+static bool is_endpoint(const struct registry *r, const char *host) {
+    for (size_t i = 0; i < r->endpoint_count; i++)
+        if (strcasecmp(r->endpoints[i].at.host, host) == 0)
+            return true;
+    return false;
+}
+
+static void add_address(struct buf *line, const char *address) {
+    bool v6 = strchr(address, ':') != NULL;
+    buf_addf(line, "%s%s%s%s", line->data[line->len - 1] == ':' ? "" : ",", v6 ? "[" : "", address, v6 ? "]" : "");
+}
+
+/// The site's word for where the host is. "+": libcurl's handle shares it, so it is to be forgotten like any answer.
+static void set_resolve(struct transfer *t, const char *url) {
+    char host[HOST_MAX + 1];
+    const struct registry *r = t->registry;
+    if (r->resolve_count == 0 || !host_of(url, host, sizeof(host)) || host_is_address(host) || !is_endpoint(r, host))
+        return;
+    struct buf line;
+    buf_init(&line, RESOLVE_MAX);
+    buf_addf(&line, "+%s:%u:", host, url_port(url));
+    for (size_t i = 0; i < r->resolve_count; i++)
+        add_address(&line, r->resolve[i]);
+    t->resolve = curl_slist_append(NULL, line.data);
+    assert(t->resolve != NULL);
+    buf_deinit(&line);
+    curl_easy_setopt(t->easy, CURLOPT_RESOLVE, t->resolve);
 }
 
 static void set_trust(struct transfer *t, const char *ca) {
@@ -371,6 +441,7 @@ struct transfer *transfer_start(struct multi *multi, const struct transfer_spec 
     set_options(t, spec);
     set_headers(t, spec);
     set_proxy(t, spec->url);
+    set_resolve(t, spec->url);
     set_trust(t, spec->ca);
     curl_multi_add_handle(multi_handle(multi), t->easy);
     return t;
@@ -380,6 +451,7 @@ static void transfer_free(struct transfer *t) {
     curl_multi_remove_handle(multi_handle(t->multi), t->easy);
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->headers);
+    curl_slist_free_all(t->resolve);
     free(t->head.location);
     free(t);
 }

@@ -36,7 +36,7 @@ static struct policy *make(void) {
         rules[i] =
             (struct rule_spec){.allow = true, .patterns = &patterns[i], .pattern_count = 1, .expires = INT64_MAX};
     }
-    struct policy *p = policy_new(rules, RULES, registries, 1, &err);
+    struct policy *p = policy_new(rules, RULES, registries, 1, NULL, 0, &err);
     if (p == NULL)
         fprintf(stderr, "decide: %s\n", err.text);
     return p;

@@ -70,12 +70,13 @@ def own_gateway(bed):
     """A maker of further gateways, for limits of their own or to be stopped by the test.
 
     `store`: keys of its store, which is in a directory of its own unless they name another; None: it keeps nothing.
-    `registries`: further keys by registry, also of new ones.
+    `registries`: further keys by registry, also of new ones. `more`: further keys at the top.
     """
     made = []
 
-    def make(listeners=(), inherited=None, ready=None, mode="enforce", rules=None, store=None, registries=None, **limits):
-        settings = {**configuration(bed, **limits), "mode": mode}
+    def make(listeners=(), inherited=None, ready=None, mode="enforce", rules=None, store=None, registries=None,
+             more=None, **limits):
+        settings = {**configuration(bed, **limits), "mode": mode, **(more or {})}
         directory = bed.directory / f"own-{next(_numbers)}"
         if rules is not None:
             settings["rules"] = rules

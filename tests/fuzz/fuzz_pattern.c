@@ -31,7 +31,7 @@ static void decide(const char *text, const char *name) {
     const struct rule_spec rule = {.allow = true, .patterns = &text, .pattern_count = 1, .expires = INT64_MAX};
     const char *registries[] = {"docker.io", "*"};
     struct err err = {0};
-    struct policy *p = policy_new(&rule, 1, registries, 2, &err);
+    struct policy *p = policy_new(&rule, 1, registries, 2, NULL, 0, &err);
     if (p == NULL)
         return;
     const struct question q = {.registry = "docker.io", .repository = name, .tag = name, .action = ACTION_PULL};

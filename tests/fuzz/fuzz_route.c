@@ -40,26 +40,39 @@ static void check_names(const struct route *r) {
     require(strcmp(repository, r->repository) == 0);
 }
 
+static void check_route(const struct route *r) {
+    enum digest_algorithm algorithm;
+    if (r->kind == ROUTE_REFUSED) {
+        check_refused(r);
+        return;
+    }
+    if (r->kind == ROUTE_TOKEN)
+        return;
+    check_names(r);
+    if (r->kind == ROUTE_MANIFEST)
+        require((r->tag[0] == '\0') != (r->digest[0] == '\0'));
+    if (r->tag[0])
+        require(name_tag_valid(r->tag, strlen(r->tag)));
+    if (r->digest[0])
+        require(digest_check(r->digest, strlen(r->digest), &algorithm) == DIGEST_OK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *text = (const char *)data;
     const char *space = memchr(text, ' ', size);
     if (!space)
         return 0;
     struct route_context ctx = {.default_registry = "docker.io", .configured = configured};
+    struct route_context own = {
+        .default_registry = "docker.io", .configured = configured, .taken_over = "ghcr.io", .tokens = true};
     struct route r;
     size_t method_len = (size_t)(space - text);
     route_parse(&ctx, text, method_len, space + 1, size - method_len - 1, &r);
-    if (r.kind == ROUTE_REFUSED) {
-        check_refused(&r);
-        return 0;
-    }
-    check_names(&r);
-    enum digest_algorithm algorithm;
-    if (r.kind == ROUTE_MANIFEST)
-        require((r.tag[0] == '\0') != (r.digest[0] == '\0'));
-    if (r.tag[0])
-        require(name_tag_valid(r.tag, strlen(r.tag)));
-    if (r.digest[0])
-        require(digest_check(r.digest, strlen(r.digest), &algorithm) == DIGEST_OK);
+    require(r.kind != ROUTE_TOKEN && r.kind != ROUTE_CONNECT && r.form != FORM_NAME);
+    check_route(&r);
+    route_parse(&own, text, method_len, space + 1, size - method_len - 1, &r);
+    if (r.kind != ROUTE_REFUSED && r.kind != ROUTE_TOKEN)
+        require(r.form == FORM_NAME && strcmp(r.registry, "ghcr.io") == 0); // Whatever the path says.
+    check_route(&r);
     return 0;
 }

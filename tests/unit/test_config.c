@@ -147,8 +147,10 @@ static const struct error_row error_rows[] = {
      "rules[0].expires: expected a moment such as \"2027-03-31T00:00:00Z\", found \"2027-03-31\""},
     {"a day that does not exist", RULES("{\"allow\":[\"**\"],\"expires\":\"2027-02-29T00:00:00Z\"}"),
      "rules[0].expires: expected a moment such as \"2027-03-31T00:00:00Z\", found \"2027-02-29T00:00:00Z\""},
-    {"who is not there yet", RULES("{\"allow\":[\"**\"],\"who\":[\"a\"]}"),
-     "rules[0].who: unknown key; the keys here are allow, deny, name, actions, message, owner, note, expires, mode"},
+    {"a who without prefix", RULES("{\"allow\":[\"**\"],\"who\":[\"a\"]}"),
+     "rules[0].who[0]: \"a\": expected \"anyone\", or a name behind \"user:\", \"cert:\", \"group:\" or \"address:\""},
+    {"a who of nobody", RULES("{\"allow\":[\"**\"],\"who\":[]}"),
+     "rules[0].who: expected 1 to 10000 members, found 0; leave the key out for everyone"},
 
     {"a duration without unit", "{\"limits\":{\"idle_timeout\":\"75\"}}",
      "limits.idle_timeout: expected a duration such as \"75s\" or \"5m\", found \"75\""},
@@ -508,7 +510,7 @@ Test(config, shipped_example) {
     write_file(&at, "pullgate.json", text, 0644);
     struct config *c = load(&at, &err);
     cr_assert_not_null(c, "%s", err.text);
-    cr_expect_eq(c->listener_count, 2);
+    cr_expect_eq(c->listener_count, 3);
     cr_expect_str_eq(c->listeners[1].key, expected, "absolute");
     const struct registry *r = config_registry(c, "registry.example.com");
     cr_assert_not_null(r);
@@ -516,7 +518,7 @@ Test(config, shipped_example) {
     secret = credential_password(r->endpoints[0].credential);
     cr_expect_str_eq(secret, "hunter2");
     cr_expect_eq(r->private_address_count, 1);
-    cr_expect_eq(policy_rule_count(c->policy), 3);
+    cr_expect_eq(policy_rule_count(c->policy), 4);
     cr_expect_str_eq(policy_rule_owner(c->policy, 1), "team-pay");
     cr_expect_eq(c->store.keep_count, 1);
     cr_expect_eq(strncmp(c->store.directory, at.dir, strlen(at.dir)), 0, "beside the file");

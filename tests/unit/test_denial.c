@@ -332,7 +332,7 @@ Test(denial, a_digest_that_a_client_asked_for_is_never_remembered) {
     struct denial_answer a;
     static const char *const targets[] = {"/v2/library/x/manifests/" D256 "?ns=docker.io",
                                           "/v2/library/x/manifests/" D256};
-    static const enum client_kind clients[] = {CLIENT_OTHER, CLIENT_DOCKER, CLIENT_CONTAINERS_IMAGE};
+    static const enum client_kind clients[] = {CLIENT_OTHER, CLIENT_DOCKER, CLIENT_CONTAINERS_IMAGE, CLIENT_CONTAINERD};
     for (size_t i = 0; i < 2; i++) {
         for (size_t j = 0; j < 3; j++) {
             answer_for(d, "HEAD", targets[i], clients[j], &a);
@@ -485,11 +485,11 @@ Test(denial, clients) {
         {"dockerd's graphdriver", "docker/20.10.24 go/go1.19.8 UpstreamClient(Docker-Client/20.10)", false,
          CLIENT_DOCKER},
         {"dockerd's containerd store", "docker/29.7.2 containerd-client/2.3.4+unknown storage-driver/overlayfs", false,
-         CLIENT_OTHER},
+         CLIENT_CONTAINERD},
         {"dockerd with the header is dockerd", "docker/20.10.24", true, CLIENT_DOCKER},
         {"docker's name elsewhere", "my docker/1", false, CLIENT_OTHER},
-        {"containerd", "containerd/v2.3.4", false, CLIENT_OTHER},
-        {"BuildKit", "buildkit/v0.32", false, CLIENT_OTHER},
+        {"containerd", "containerd/v2.3.4", false, CLIENT_CONTAINERD},
+        {"BuildKit", "buildkit/v0.32", false, CLIENT_CONTAINERD},
         {"podman through containers/image", "containers/5.23.1 (github.com/containers/image)", false,
          CLIENT_CONTAINERS_IMAGE},
         {"buildah", "Buildah/1.28.2", false, CLIENT_CONTAINERS_IMAGE},
@@ -509,4 +509,37 @@ Test(denial, clients) {
             denial_client(rows[i].user_agent, rows[i].user_agent ? strlen(rows[i].user_agent) : 0, rows[i].header),
             rows[i].kind, "%s", rows[i].why);
     cr_expect_eq(denial_client("docker/1 containerd-client", 10, false), CLIENT_DOCKER, "no byte past the length");
+}
+
+// --- a registry's own name ---
+
+Test(denial, under_a_registrys_own_name) {
+    static const struct {
+        const char *why, *method, *target;
+        enum client_kind client;
+        int status;
+    } rows[] = {
+        {"docker by tag: HEAD", "HEAD", "/v2/a/b/manifests/1", CLIENT_DOCKER, 403},
+        {"docker by digest", "GET", "/v2/a/b/manifests/" D256, CLIENT_DOCKER, 403},
+        {"podman prints what a 403 says", "GET", "/v2/a/b/manifests/1", CLIENT_CONTAINERS_IMAGE, 403},
+        {"curl", "HEAD", "/v2/a/b/manifests/1", CLIENT_OTHER, 403},
+        {"containerd has no words for a refused HEAD", "HEAD", "/v2/a/b/manifests/1", CLIENT_CONTAINERD, 200},
+        {"containerd by digest", "HEAD", "/v2/a/b/manifests/" D256, CLIENT_CONTAINERD, 200},
+        {"containerd's GET", "GET", "/v2/a/b/manifests/1", CLIENT_CONTAINERD, 403},
+        {"containerd's blob", "GET", "/v2/a/b/blobs/" D256, CLIENT_CONTAINERD, 403},
+    };
+    struct denials *d = denials_new((const uint8_t[32]){1});
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct route_context ctx = {.default_registry = "docker.io", .taken_over = "ghcr.io"};
+        struct denial_answer a;
+        struct route r;
+        route_parse(&ctx, rows[i].method, strlen(rows[i].method), rows[i].target, strlen(rows[i].target), &r);
+        denials_answer(d, DENIALS_FINAL, &r, rows[i].client, REASON_RULE, "no", "id", 1000, &a);
+        cr_expect_eq(a.status, rows[i].status, "%s: %d", rows[i].why, a.status);
+        denial_answer_deinit(&a);
+        denials_answer(d, DENIALS_PLAIN, &r, rows[i].client, REASON_RULE, "no", "id", 1000, &a);
+        cr_expect_eq(a.status, 403, "%s: plain", rows[i].why);
+        denial_answer_deinit(&a);
+    }
+    denials_free(d);
 }

@@ -188,7 +188,7 @@ Test(denial, own_words) {
         denial_own_words(rows[i].reason, &rows[i].subject, out, sizeof out);
         cr_expect_str_eq(out, rows[i].says, "%s: '%s'", rows[i].why, out);
     }
-    for (int reason = REASON_NONE; reason <= REASON_REQUEST; reason++) {
+    for (int reason = REASON_NONE; reason <= REASON_LOOP; reason++) {
         char out[512];
         struct denial_subject empty = {.action = ACTION_PULL};
         denial_own_words((enum denial_reason)reason, &empty, out, sizeof out);
@@ -214,7 +214,7 @@ Test(denial, own_words_keep_the_why_of_a_long_image) {
 }
 
 Test(denial, reasons_have_distinct_words) {
-    for (int i = REASON_NONE; i <= REASON_REQUEST; i++)
+    for (int i = REASON_NONE; i <= REASON_LOOP; i++)
         for (int j = REASON_NONE; j < i; j++)
             cr_expect_str_neq(denial_reason_word((enum denial_reason)i), denial_reason_word((enum denial_reason)j));
     cr_expect_str_eq(denial_reason_word(REASON_UPSTREAM_AUTH), "upstream_auth");

@@ -348,7 +348,7 @@ Test(metrics, as_much_as_there_can_be) {
                                                       .result = (enum metrics_result)result,
                                                       .bytes = 1ULL << 60,
                                                       .reason = REASON_RULE});
-        for (int reason = 0; reason <= REASON_REQUEST; reason++)
+        for (int reason = 0; reason <= REASON_LOOP; reason++)
             count_one(m, (struct metrics_request){
                              .rule = name, .result = METRICS_DENIED, .reason = (enum denial_reason)reason});
     }

@@ -61,7 +61,7 @@ static struct policy *policy_of(const char *const *rules, bool none) {
         specs[count].patterns = parsed[count].patterns;
     }
     struct err err = {0};
-    struct policy *p = policy_new(none ? NULL : specs, count, listed, sizeof listed / sizeof *listed, &err);
+    struct policy *p = policy_new(none ? NULL : specs, count, listed, sizeof listed / sizeof *listed, NULL, 0, &err);
     for (size_t i = 0; i < count; i++)
         free(parsed[i].text);
     cr_assert(p != NULL, "%s", err.text);
@@ -443,7 +443,7 @@ Test(policy, listing_and_actions) {
             {.patterns = all, .pattern_count = 1, .actions = lists[i].first, .expires = INT64_MAX},
             {.allow = true, .patterns = all, .pattern_count = 1, .actions = lists[i].second, .expires = INT64_MAX},
         };
-        struct policy *p = policy_new(rules, 2, listed, 1, NULL);
+        struct policy *p = policy_new(rules, 2, listed, 1, NULL, 0, NULL);
         const struct question q = {.registry = "docker.io", .repository = "a/b", .action = ACTION_LIST, .now = NOW};
         struct decision d;
         policy_decide_list(p, &q, &d);
@@ -474,13 +474,13 @@ Test(policy, refused) {
         rules[1].patterns = &bad[i].pattern;
         rules[1].pattern_count = 1;
         struct err err = {0};
-        cr_expect_null(policy_new(rules, 2, listed, 4, &err), "%s", bad[i].why);
+        cr_expect_null(policy_new(rules, 2, listed, 4, NULL, 0, &err), "%s", bad[i].why);
         cr_expect(strstr(err.text, bad[i].says) != NULL, "%s: said: %s", bad[i].why, err.text);
         cr_expect_eq(strncmp(err.text, "rules[1]", 8), 0, "%s: begins with the rule: %s", bad[i].why, err.text);
     }
     const char *acme = "acme/app", *acme_registry = "acme";
     struct rule_spec rule = {.allow = true, .patterns = &acme, .pattern_count = 1};
-    struct policy *p = policy_new(&rule, 1, &acme_registry, 1, NULL);
+    struct policy *p = policy_new(&rule, 1, &acme_registry, 1, NULL, 0, NULL);
     cr_expect_not_null(p, "a listed registry may have any name");
     policy_free(p);
 }
@@ -491,7 +491,7 @@ Test(policy, says_of_itself) {
         {.allow = true, .name = "CHG-1", .message = "ask us", .owner = "team", .patterns = &all, .pattern_count = 1},
         {.patterns = &all, .pattern_count = 1},
     };
-    struct policy *p = policy_new(rules, 2, listed, 4, NULL);
+    struct policy *p = policy_new(rules, 2, listed, 4, NULL, 0, NULL);
     cr_expect_eq(policy_rule_count(p), 2);
     cr_expect_str_eq(policy_rule_name(p, 0), "CHG-1");
     cr_expect_str_eq(policy_rule_name(p, 1), "rules[1]");
@@ -524,7 +524,7 @@ Test(policy, index_not_scan) {
             (struct rule_spec){.allow = true, .patterns = &patterns[i], .pattern_count = 1, .expires = INT64_MAX};
     }
     struct err err = {0};
-    struct policy *p = policy_new(rules, COUNT, listed, 4, &err);
+    struct policy *p = policy_new(rules, COUNT, listed, 4, NULL, 0, &err);
     cr_assert(p != NULL, "%s", err.text);
     const struct question q = {.registry = "registry.example.com",
                                .repository = "team-9999/app",
@@ -562,7 +562,7 @@ Test(policy, index_keeps_the_order) {
     for (size_t i = 0; i < COUNT; i++)
         rules[i] =
             (struct rule_spec){.allow = true, .patterns = &patterns[i], .pattern_count = 1, .expires = INT64_MAX};
-    struct policy *p = policy_new(rules, COUNT, listed, 4, NULL);
+    struct policy *p = policy_new(rules, COUNT, listed, 4, NULL, 0, NULL);
     cr_assert_not_null(p);
     for (int i = 1; i <= COUNT; i++) {
         char tag[16];
@@ -648,7 +648,7 @@ Test(policy, lint_of_actions) {
             {.allow = true, .patterns = &all, .pattern_count = 1, .actions = lints[i].first, .expires = INT64_MAX},
             {.patterns = &all, .pattern_count = 1, .actions = lints[i].second, .expires = INT64_MAX},
         };
-        struct policy *p = policy_new(rules, 2, listed, 4, NULL);
+        struct policy *p = policy_new(rules, 2, listed, 4, NULL, 0, NULL);
         struct heard h = {0};
         policy_lint(p, NOW, hear, &h);
         if (lints[i].says == NULL)
@@ -664,7 +664,7 @@ Test(policy, lint_of_the_end) {
     for (int days = 13; days <= 15; days++) {
         struct rule_spec rule = {
             .allow = true, .patterns = &all, .pattern_count = 1, .expires = NOW + (int64_t)days * DAY};
-        struct policy *p = policy_new(&rule, 1, listed, 4, NULL);
+        struct policy *p = policy_new(&rule, 1, listed, 4, NULL, 0, NULL);
         struct heard h = {0};
         policy_lint(p, NOW, hear, &h);
         cr_expect_eq(strstr(h.text, "ends within 14 days") != NULL, days <= 14, "%d days: %s", days, h.text);

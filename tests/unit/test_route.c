@@ -475,3 +475,86 @@ Test(route, limits) {
     parse_long("/v2/", 1, "/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/manifests/1", &r);
     cr_expect_eq(r.kind, ROUTE_MANIFEST, "many components");
 }
+
+// --- a registry's own name ---
+
+static const struct {
+    const char *why, *method, *target;
+    const char *taken;
+    bool realm, tokens;
+    enum route_kind kind;
+    const char *registry, *repository, *reference;
+    int status; ///< ROUTE_REFUSED.
+    const char *says;
+} name_rows[] = {
+    {"a tag", "GET", "/v2/org/app/manifests/1", "ghcr.io", false, false, ROUTE_MANIFEST, "ghcr.io", "org/app", "1", 0,
+     NULL},
+    {"the default registry is nobody's default here", "HEAD", "/v2/alpine/manifests/1", "ghcr.io", false, false,
+     ROUTE_MANIFEST, "ghcr.io", "alpine", "1", 0, NULL},
+    {"Docker Hub's short names", "HEAD", "/v2/alpine/manifests/1", "docker.io", false, false, ROUTE_MANIFEST,
+     "docker.io", "library/alpine", "1", 0, NULL},
+    {"a blob", "GET", "/v2/org/app/blobs/" D256, "ghcr.io", false, false, ROUTE_BLOB, "ghcr.io", "org/app", D256, 0,
+     NULL},
+    {"a path that begins with another registry is a repository of this one", "GET", "/v2/quay.io/app/manifests/1",
+     "ghcr.io", false, false, ROUTE_MANIFEST, "ghcr.io", "quay.io/app", "1", 0, NULL},
+    {"its own name in the path is one, too", "GET", "/v2/ghcr.io/app/manifests/1", "ghcr.io", false, false,
+     ROUTE_MANIFEST, "ghcr.io", "ghcr.io/app", "1", 0, NULL},
+    {"an upload", "POST", "/v2/org/app/blobs/uploads/", "ghcr.io", false, false, ROUTE_UPLOAD, "ghcr.io", "org/app", "",
+     0, NULL},
+    {"the base", "GET", "/v2/", "ghcr.io", false, false, ROUTE_BASE, "ghcr.io", "", "", 0, NULL},
+    {"ns that agrees", "GET", "/v2/alpine/manifests/1?ns=registry-1.docker.io", "docker.io", false, false,
+     ROUTE_MANIFEST, "docker.io", "library/alpine", "1", 0, NULL},
+    {"ns that does not", "GET", "/v2/a/manifests/1?ns=quay.io", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL,
+     NULL, 400, "quay.io"},
+    {"ns that does not, at the base", "GET", "/v2/?ns=quay.io", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL,
+     NULL, 400, "quay.io"},
+    {"a registry before /v2", "GET", "/quay.io/v2/a/manifests/1", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL,
+     NULL, 403, "ghcr.io"},
+    {"its own name before /v2", "GET", "/ghcr.io/v2/a/manifests/1", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL,
+     NULL, 403, "/v2/"},
+    {"the old protocol", "GET", "/v1/_ping", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL, NULL, 403, "/v2/"},
+    {"the registry's own pages", "GET", "/login/oauth", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL, NULL, 403,
+     "/v2/"},
+    {"tokens where none are given", "GET", "/token?service=ghcr.io", "ghcr.io", false, false, ROUTE_REFUSED, NULL, NULL,
+     NULL, 403, "/v2/"},
+    {"a token", "GET", "/token?service=ghcr.io", "ghcr.io", false, true, ROUTE_TOKEN, "", "", "", 0, NULL},
+    {"a token by form", "POST", "/token", "ghcr.io", false, true, ROUTE_TOKEN, "", "", "", 0, NULL},
+    {"a token server's name gives tokens", "GET", "/token", "docker.io", true, true, ROUTE_TOKEN, "", "", "", 0, NULL},
+    {"and nothing else", "GET", "/v2/", "docker.io", true, true, ROUTE_REFUSED, NULL, NULL, NULL, 403, "tokens"},
+    {"nor that", "GET", "/other/token", "docker.io", true, true, ROUTE_REFUSED, NULL, NULL, NULL, 403, "tokens"},
+    {"another method for tokens", "PUT", "/token", "ghcr.io", false, true, ROUTE_REFUSED, NULL, NULL, NULL, 405,
+     "GET, POST"},
+    {"tokens under the gateway's own name", "GET", "/token?account=a", NULL, false, true, ROUTE_TOKEN, "", "", "", 0,
+     NULL},
+    {"no tokens there", "GET", "/token", NULL, false, false, ROUTE_REFUSED, NULL, NULL, NULL, 404, "/v2/"},
+    {"a token is no registry's path", "GET", "/v2/token/manifests/1", "ghcr.io", false, true, ROUTE_MANIFEST, "ghcr.io",
+     "token", "1", 0, NULL},
+    {"a broken path is broken here, too", "GET", "/v2/a%zz/manifests/1", "ghcr.io", false, false, ROUTE_REFUSED, NULL,
+     NULL, NULL, 400, "percent"},
+};
+
+Test(route, own_names) {
+    for (size_t i = 0; i < sizeof name_rows / sizeof *name_rows; i++) {
+        struct route_context ctx = {.default_registry = "docker.io",
+                                    .configured = configured,
+                                    .taken_over = name_rows[i].taken,
+                                    .realm = name_rows[i].realm,
+                                    .tokens = name_rows[i].tokens};
+        const char *why = name_rows[i].why;
+        struct route r;
+        route_parse(&ctx, name_rows[i].method, strlen(name_rows[i].method), name_rows[i].target,
+                    strlen(name_rows[i].target), &r);
+        cr_assert_eq(r.kind, name_rows[i].kind, "%s: kind %d (%s)", why, (int)r.kind, r.err.text);
+        cr_expect(!r.at_default, "%s: at the default registry", why);
+        if (r.kind == ROUTE_REFUSED) {
+            cr_expect_eq(r.status, name_rows[i].status, "%s: status %d", why, r.status);
+            cr_expect(strstr(r.err.text, name_rows[i].says), "%s: '%s'", why, r.err.text);
+            continue;
+        }
+        if (name_rows[i].taken)
+            cr_expect_eq(r.form, FORM_NAME, "%s: form %d", why, (int)r.form);
+        cr_expect_str_eq(r.registry, name_rows[i].registry, "%s: registry %s", why, r.registry);
+        cr_expect_str_eq(r.repository, name_rows[i].repository, "%s: repository %s", why, r.repository);
+        cr_expect_str_eq(r.tag[0] ? r.tag : r.digest, name_rows[i].reference, "%s: reference", why);
+    }
+}

@@ -186,7 +186,7 @@ class DockerGraphdriverPath(DockerGraphdriver):
 
 
 def docker_configuration(client):
-    configuration = {} if client.server else {"registry-mirrors": [f"https://{client.mirror}{client.path}"]}
+    configuration = {} if client.server or not client.mirror else {"registry-mirrors": [f"https://{client.mirror}{client.path}"]}
     if today("dockerd"):
         configuration["features"] = {"containerd-snapshotter": not client.graphdriver}
     return configuration

@@ -39,11 +39,11 @@ class Reply:
 class Gateway:
     """`pullgate serve` with one configuration. Its log is standard output, kept in a file."""
 
-    def __init__(self, folder, configuration, pki, ready):
-        """`ready`: (address, port) of a listener without TLS."""
+    def __init__(self, folder, configuration, pki, ready, before=()):
+        """`ready`: (address, port) of a listener without TLS. `before`: a command that runs it."""
         assert os.access(PULLGATE, os.X_OK), f"there is no gateway at {PULLGATE}: build it, or say where it is with PULLGATE="
         os.makedirs(folder)
-        self.folder, self.ready, self._pki = folder, ready, pki
+        self.folder, self.ready, self._pki, self._before = folder, ready, pki, before
         self._path, self._out = f"{folder}/pullgate.json", f"{folder}/out"
         self.write(configuration)
         self.start()
@@ -53,7 +53,7 @@ class Gateway:
         # What libh2o itself keeps until the process ends is no leak of the gateway's.
         env.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
         errors = f"{self.folder}/{unique('err')}"
-        self._daemon = Daemon([PULLGATE, "serve", "--config", self._path], errors, env, stdout=self._out)
+        self._daemon = Daemon([*self._before, PULLGATE, "serve", "--config", self._path], errors, env, stdout=self._out)
         self._daemon.wait_ready(self._answers)
 
     def must_run(self):
