@@ -109,8 +109,8 @@ void exchange_hand(struct exchange *ex, struct loop_message *answer);
 /// Where and for whom content is fetched.
 struct content_place exchange_place(const struct exchange *ex);
 
-/// A fresh id for a request.
-void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);
+/// A fresh id for a request on this loop.
+void exchange_make_id(struct loop *l, char out[EXCHANGE_ID_HEX + 1]);
 
 /// The log line of a request that libh2o refused by itself.
 void exchange_log_early(h2o_req_t *req, const char *message);

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -24,7 +25,8 @@ enum {
     TCP_STATE_ESTABLISHED = 1, // As the kernel numbers them; its header for programs does not say.
     TICK_S = 1,
     ACCEPTS_PER_TURN = 16,
-    /// So many bytes libh2o sends in TLS records of 1400, which let a browser begin early; a registry's client needs all.
+    /// So many bytes libh2o sends in TLS records of 1400, which let a browser begin early; a registry's client needs
+    /// all.
     WHOLE_RECORDS_AFTER = 200 * 1024,
     RETIRED_MS = 60 * 1000, ///< A replaced accept context may be in use by a handshake for so long.
     HANDSHAKE_TIMEOUT_MS = 10 * 1000,
@@ -66,6 +68,8 @@ struct loop {
     bool stopping;
     int64_t stop_at_ms;
     char scratch[LOOP_SCRATCH_MAX];
+    unsigned char random[LOOP_RANDOM_MAX];
+    size_t random_left;
     sem_t ready, ended, unneeded; ///< The thread's life: it may be posted to; it serves nobody any more; it may go.
 };
 
@@ -75,6 +79,17 @@ struct gateway *loop_gateway(const struct loop *l) {
 
 char *loop_scratch(struct loop *l) {
     return l->scratch;
+}
+
+void loop_random(struct loop *l, void *out, size_t len) {
+    assert(len <= sizeof(l->random));
+    if (l->random_left < len) {
+        if (getrandom(l->random, sizeof(l->random), GRND_NONBLOCK) != (ssize_t)sizeof(l->random))
+            memset(l->random, 0, sizeof(l->random));
+        l->random_left = sizeof(l->random);
+    }
+    l->random_left -= len;
+    memcpy(out, l->random + l->random_left, len);
 }
 
 struct connection *loop_connection(h2o_req_t *req) {

@@ -52,6 +52,14 @@ void content_free(struct content *c) {
     free(c);
 }
 
+void content_settle(struct content *c) {
+    fetcher_stop(c->fetcher);
+    do {
+        if (c->store != NULL)
+            store_settle(c->store);
+    } while (fetcher_drain(c->fetcher));
+}
+
 struct links *content_links(struct content *c) {
     return c->links;
 }

@@ -14,7 +14,7 @@
 
 #include "mirrors/content/inside.h"
 
-enum { FILL_BUFFER = 128 * 1024, FILLS_MAX = 20000 };
+enum { FILL_BUFFER = 256 * 1024, FILLS_MAX = 20000 };
 
 enum fill_state {
     FILL_ASKING, ///< No head yet.

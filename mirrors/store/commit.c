@@ -174,7 +174,7 @@ static bool sync_file(struct store_file *f, const char *registry, struct stat *s
     // Room that was reserved and not needed goes back.
     if (f->size != UINT64_MAX && f->written < f->size && ftruncate(f->fd, (off_t)f->written) != 0)
         return false;
-    adopt_mark(f->fd, registry);
+    adopt_mark(f->fd, registry, f->written);
     return fsync(f->fd) == 0 && fstat(f->fd, st) == 0;
 }
 

@@ -149,3 +149,20 @@ void store_list(struct store *s, bool digests, bool (*item)(void *ctx, const str
     if (i != NULL)
         readers_give(s, i, generation, index_list(i, digests, item, ctx));
 }
+
+void store_count(struct store *s, struct store_stats *out) {
+    struct index_sums sums;
+    uint64_t generation;
+    keeper_flush(s);
+    store_stats(s, out);
+    struct index *i = readers_take(s, &generation);
+    if (i == NULL)
+        return;
+    enum index_result r = index_sum(i, &sums);
+    readers_give(s, i, generation, r);
+    if (r != INDEX_OK)
+        return;
+    out->pieces = sums.pieces;
+    out->tags = sums.tags;
+    out->repositories = sums.repositories;
+}

@@ -187,6 +187,11 @@ bool store_work(struct store *s, void (*work)(void *ctx), void *ctx) {
     return workers_put(s->workers, false, work, ctx);
 }
 
+void store_settle(struct store *s) {
+    if (s->workers != NULL)
+        workers_settle(s->workers);
+}
+
 bool store_writable(struct store *s) {
     return !s->read_only && !atomic_load(&s->failing) && !atomic_load(&s->full);
 }

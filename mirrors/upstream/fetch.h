@@ -93,7 +93,7 @@ struct fetch_callbacks {
     /// FETCH_CANCELLED).
     enum transfer_flow (*head)(void *ctx, const struct transfer_head *head, const struct fetch_result *so_far);
     enum transfer_flow (*body)(void *ctx, const char *data, size_t len);
-    /// After a turn of the thread in which body was called; may be NULL.
+    /// After a turn of the thread in which body was called, and now and then; may be NULL.
     void (*turn)(void *ctx);
     void (*done)(void *ctx, const struct fetch_result *result);
 };
