@@ -57,6 +57,7 @@ static void fail_reader(struct exchange *ex) {
 static void fail_file(struct exchange *ex, int error) {
     err_set(&ex->message, "the store's file cannot be read: %s", error != 0 ? strerror(error) : "it is too short");
     ex->reason = REASON_UPSTREAM_ERROR;
+    reader_doubt(ex->sending.reader);
     cut(ex);
 }
 

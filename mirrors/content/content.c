@@ -52,6 +52,10 @@ void content_free(struct content *c) {
     free(c);
 }
 
+void content_tick(struct content *c) {
+    fills_tick(c->fills);
+}
+
 void content_settle(struct content *c) {
     fetcher_stop(c->fetcher);
     do {
@@ -247,8 +251,9 @@ void content_place_deinit(struct content_place *place) {
 
 bool content_may_be_stale(const struct fetch_result *result) {
     switch (result->outcome) {
-    case FETCH_LIMITED:
     case FETCH_CREDENTIAL:
+        return !result->credential_good; // Else it is the repository that is refused.
+    case FETCH_LIMITED:
     case FETCH_UNREACHABLE:
     case FETCH_TIMEOUT:
     case FETCH_REDIRECT:

@@ -270,7 +270,8 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     if (f->dead)
         return TRANSFER_STOP;
     // Flushed before, not after: only now does the intake's hash cover just what is in the buffer.
-    if (len > f->capacity - f->buffered && !flush_and_tell(f))
+    bool beginning = f->written == 0 && f->buffered > 0; // Told at once, to however many who wait for it.
+    if ((beginning || len > f->capacity - f->buffered) && !flush_and_tell(f))
         return TRANSFER_STOP;
     if (len > f->capacity) {
         f->buffer = mem_resize(f->buffer, len, 1);
@@ -319,6 +320,33 @@ static void on_turn(void *ctx) {
     f->dead = !flush_and_tell(f) || (is_orphan(f) && abandon(f));
     if (f->dead)
         intake_cancel(own_intake(f));
+}
+
+struct orphans {
+    struct fill *all[WOKEN_AT_ONCE]; ///< A reference each.
+    size_t count;
+};
+
+static bool gather_orphan(void *ctx, const void *key, size_t key_len, void *value) {
+    struct orphans *o = ctx;
+    struct fill *f = value;
+    if (is_orphan(f)) {
+        atomic_fetch_add(&f->refs, 1);
+        o->all[o->count++] = f;
+    }
+    return o->count < WOKEN_AT_ONCE;
+}
+
+void fills_tick(struct fills *t) {
+    struct orphans o = {.count = 0};
+    pthread_mutex_lock(&t->lock);
+    lru_each(t->table, gather_orphan, &o);
+    pthread_mutex_unlock(&t->lock);
+    for (size_t i = 0; i < o.count; i++) {
+        if (abandon(o.all[i]))
+            intake_cancel(own_intake(o.all[i]));
+        unref(o.all[i]);
+    }
 }
 
 // --- the end ---

@@ -33,6 +33,10 @@ struct fills *fills_new(void);
 void fills_free(struct fills *f);
 size_t fills_count(struct fills *f);
 
+/// End those that nobody has followed for CONTENT_ORPHAN_MS and whose upstream says nothing (one that says something
+/// notices by itself).
+void fills_tick(struct fills *f);
+
 /// What a follower hears: something changed since it last looked (state, or more bytes than `seen`). At most once for
 /// each fill_look() that asked for it. Any thread.
 struct fill_follower {

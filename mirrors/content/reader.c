@@ -237,6 +237,15 @@ void reader_warm(struct reader *r, uint64_t length) {
     reader_wake(r);
 }
 
+void reader_doubt(struct reader *r) {
+    pthread_mutex_lock(&r->lock);
+    struct piece *p = r->reading == READING_PIECE ? piece_ref(r->piece) : NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (p != NULL)
+        store_doubt(r->content->store, p);
+    piece_unref(p);
+}
+
 // --- the end ---
 
 void reader_close(struct reader *r) {

@@ -80,6 +80,9 @@ void reader_consume(struct reader *r, uint64_t bytes);
 /// follows.
 void reader_warm(struct reader *r, uint64_t length);
 
+/// The file's part that was peeked ended early, or could not be read: it is not to be served to others.
+void reader_doubt(struct reader *r);
+
 /// The sentence of a failed reader, and whether its content was wrong (digest) rather than cut short.
 void reader_failure(struct reader *r, struct err *err, bool *wrong_content);
 

@@ -194,6 +194,18 @@ static struct piece *make_piece(struct store_file *f, char *bytes) {
     return piece_new(f->store->graves, f->digest, f->written, bytes == NULL ? f->fd : -1, bytes);
 }
 
+// What is no file there is nobody's content.
+static bool rename_over(struct store *s, const char *from, const char *to) {
+    if (renameat(s->dir, from, s->dir, to) == 0)
+        return true;
+    return errno == EISDIR && unlinkat(s->dir, to, AT_REMOVEDIR) == 0 && renameat(s->dir, from, s->dir, to) == 0;
+}
+
+// Not the disk's fault, but that of what somebody put there.
+static bool is_in_the_way(int error) {
+    return error == EISDIR || error == ENOTEMPTY || error == ENOTDIR || error == EEXIST || error == ELOOP;
+}
+
 // The name and what memory says of it change together.
 static struct piece *give_name(struct store_file *f, const char *path, char *bytes) {
     struct store *s = f->store;
@@ -202,7 +214,7 @@ static struct piece *give_name(struct store_file *f, const char *path, char *byt
     pthread_mutex_lock(&s->names);
     if (!files_stat(s, f->digest, &size, &replaced))
         replaced = 0;
-    if (renameat(s->dir, f->name, s->dir, path) == 0) {
+    if (rename_over(s, f->name, path)) {
         p = make_piece(f, bytes);
         facts_held(s->facts, f->digest, f->written, p);
         atomic_fetch_sub(&s->blob_bytes, (long long)replaced);
@@ -242,7 +254,9 @@ static struct piece *commit_file(const struct commit *c) {
         keeper_flush(s);
     if (sync_file(f, c->registry, &st) && make_folder(s, folder) && read_back(f, &bytes))
         p = give_name(f, path, bytes);
-    if (p == NULL || !sync_folder(s, folder))
+    if (p == NULL && is_in_the_way(errno))
+        store_tell(s, "store_content", "%s cannot be kept: something else stands in its place in the store", f->digest);
+    else if (p == NULL || !sync_folder(s, folder))
         health_failed(s, errno, "keep content");
     if (p == NULL)
         unlinkat(s->dir, f->name, 0);

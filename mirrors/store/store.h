@@ -132,6 +132,10 @@ void store_note_edge(struct store *s, const char *registry, const char *reposito
 /// Somebody was served from it. Kept in memory and written now and then.
 void store_used(struct store *s, struct piece *p);
 
+/// A file that is held ended early or could not be read while it was served: it is looked at on a worker, and removed if
+/// that is so.
+void store_doubt(struct store *s, struct piece *p);
+
 /// Run `work` on a worker. False: too much waits already, or the store is being closed; `work` will not run.
 bool store_work(struct store *s, void (*work)(void *ctx), void *ctx);
 
