@@ -412,8 +412,6 @@ static void on_tick(h2o_socket_t *sock, const char *err) {
     h2o_buffer_consume(&sock->input, sock->input->size); // How often it was due does not matter.
     metrics_loop_tick(l->lag, clock_ms());
     check_connections(l);
-    if (l->gateway->content != NULL)
-        content_tick(l->gateway->content);
 }
 
 /// libh2o's own timers follow the wall clock, and would stand still after a step back; the kernel's need not.

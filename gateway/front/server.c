@@ -55,8 +55,10 @@ static size_t connections_max(const struct config *config) {
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
             getrlimit(RLIMIT_NOFILE, &limit);
     }
-    size_t fds = limit.rlim_cur > GATEWAY_FDS_RESERVED ? (size_t)limit.rlim_cur - GATEWAY_FDS_RESERVED : 0;
-    size_t most = fds / GATEWAY_FDS_PER_CONNECTION;
+    bool keeps = config->store.enabled;
+    size_t reserved = GATEWAY_FDS_RESERVED + (keeps ? STORE_OPEN_MAX : 0);
+    size_t fds = limit.rlim_cur > reserved ? (size_t)limit.rlim_cur - reserved : 0;
+    size_t most = fds / (keeps ? GATEWAY_FDS_PER_FILL : GATEWAY_FDS_PER_CONNECTION);
     if (config->limits.max_connections != 0 && config->limits.max_connections < most)
         most = config->limits.max_connections;
     return most > GATEWAY_CONNECTIONS_MIN ? most : GATEWAY_CONNECTIONS_MIN;

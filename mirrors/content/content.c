@@ -52,10 +52,6 @@ void content_free(struct content *c) {
     free(c);
 }
 
-void content_tick(struct content *c) {
-    fills_tick(c->fills);
-}
-
 void content_settle(struct content *c) {
     fetcher_stop(c->fetcher);
     do {
@@ -247,6 +243,11 @@ void content_place_deinit(struct content_place *place) {
     free((char *)place->name);
     free((char *)place->repository);
     place->owner.unref(place->owner.object);
+}
+
+bool content_revokes(const struct fetch_result *result) {
+    return result->outcome == FETCH_NOT_FOUND || result->outcome == FETCH_REFUSED ||
+           (result->outcome == FETCH_CREDENTIAL && result->credential_good);
 }
 
 bool content_may_be_stale(const struct fetch_result *result) {

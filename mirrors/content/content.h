@@ -64,9 +64,6 @@ void content_free(struct content *c);
 /// returns when neither it nor the store works for anybody any more (each may give work to the other).
 void content_settle(struct content *c);
 
-/// To be called about once a second, by any thread: ends what nobody waits for. Never blocks for long.
-void content_tick(struct content *c);
-
 struct links *content_links(struct content *c);
 
 /// Have the repository's links read from the store, so that a digest can be asked for after a restart. True: they are

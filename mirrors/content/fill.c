@@ -322,33 +322,6 @@ static void on_turn(void *ctx) {
         intake_cancel(own_intake(f));
 }
 
-struct orphans {
-    struct fill *all[WOKEN_AT_ONCE]; ///< A reference each.
-    size_t count;
-};
-
-static bool gather_orphan(void *ctx, const void *key, size_t key_len, void *value) {
-    struct orphans *o = ctx;
-    struct fill *f = value;
-    if (is_orphan(f)) {
-        atomic_fetch_add(&f->refs, 1);
-        o->all[o->count++] = f;
-    }
-    return o->count < WOKEN_AT_ONCE;
-}
-
-void fills_tick(struct fills *t) {
-    struct orphans o = {.count = 0};
-    pthread_mutex_lock(&t->lock);
-    lru_each(t->table, gather_orphan, &o);
-    pthread_mutex_unlock(&t->lock);
-    for (size_t i = 0; i < o.count; i++) {
-        if (abandon(o.all[i]))
-            intake_cancel(own_intake(o.all[i]));
-        unref(o.all[i]);
-    }
-}
-
 // --- the end ---
 
 static void on_committed(void *ctx, struct piece *piece) {
@@ -367,7 +340,7 @@ static void commit(struct fill *f) {
 
 static void note_absent(struct fill *f, const struct fetch_result *result) {
     negative_note(f->content, &f->place, f->digest, result);
-    if (result->outcome == FETCH_NOT_FOUND)
+    if (content_revokes(result))
         store_note_gone(f->content->store, f->place.name, f->place.repository, f->digest);
 }
 
@@ -528,6 +501,16 @@ struct digest_hasher *fill_hash(struct fill *f) {
     struct digest_hasher *h = f->hash != NULL ? digest_hasher_copy(f->hash) : NULL;
     pthread_mutex_unlock(&f->lock);
     return h;
+}
+
+struct fill *fill_hold(struct fill *f) {
+    atomic_fetch_add(&f->refs, 1);
+    return f;
+}
+
+void fill_release(struct fill *f) {
+    if (f != NULL)
+        unref(f);
 }
 
 void fill_leave(struct fill *f, struct fill_follower *w) {

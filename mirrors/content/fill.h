@@ -33,10 +33,6 @@ struct fills *fills_new(void);
 void fills_free(struct fills *f);
 size_t fills_count(struct fills *f);
 
-/// End those that nobody has followed for CONTENT_ORPHAN_MS and whose upstream says nothing (one that says something
-/// notices by itself).
-void fills_tick(struct fills *f);
-
 /// What a follower hears: something changed since it last looked (state, or more bytes than `seen`). At most once for
 /// each fill_look() that asked for it. Any thread.
 struct fill_follower {
@@ -87,6 +83,10 @@ void fill_result(struct fill *f, struct fetch_result *result, struct err *err);
 /// FILL_BROKEN: the hash of exactly the first `view.ready` bytes, for an intake that goes on from there; the caller's.
 /// NULL when none are ready.
 struct digest_hasher *fill_hash(struct fill *f);
+
+/// A reference without a follower: what fill_look() gave stays readable until it is released.
+struct fill *fill_hold(struct fill *f);
+void fill_release(struct fill *f); ///< NULL is allowed.
 
 /// The follower leaves. No `changed` begins any more; one that was already held may still be running.
 void fill_leave(struct fill *f, struct fill_follower *follower);

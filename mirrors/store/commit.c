@@ -19,6 +19,7 @@
 
 enum {
     RESERVE_MIN = 64 * 1024, // Smaller files are not worth a call.
+    AHEAD_MAX = 64 << 20,    // Bytes that are made room for before they have come.
     NAME_MAX_LEN = 48        // "tmp/INSTANCE-NUMBER"
 };
 
@@ -59,10 +60,10 @@ static int open_new(struct store *s, const char *name) {
 }
 
 // Learn now rather than in the middle whether the disk has room. False: it has not.
-static bool reserve(const struct store_file *f) {
-    if (f->size == UINT64_MAX || f->size < RESERVE_MIN || f->store->in_memory_fs)
+static bool reserve(const struct store_file *f, uint64_t bytes) {
+    if (bytes < RESERVE_MIN || f->store->in_memory_fs)
         return true;
-    return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)f->size) == 0 || (errno != ENOSPC && errno != EDQUOT);
+    return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 || (errno != ENOSPC && errno != EDQUOT);
 }
 
 static bool takes_files(struct store *s) {
@@ -72,7 +73,10 @@ static bool takes_files(struct store *s) {
 struct store_file *store_file_new(struct store *s, const char *digest, uint64_t size) {
     char path[STORE_PATH_MAX];
     uint64_t known = size == UINT64_MAX ? 0 : size;
-    if (!takes_files(s) || !files_path(digest, path) || known > INT64_MAX || !has_room(s, known))
+    // No more is made room for than a little ahead: that so much will come is only what an upstream says.
+    uint64_t ahead = known < AHEAD_MAX ? known : AHEAD_MAX;
+    if (!takes_files(s) || !files_path(digest, path) || known > INT64_MAX || !evict_could_ever_fit(s, known) ||
+        !has_room(s, ahead))
         return NULL;
     struct store_file *f = mem_zalloc(1, sizeof *f);
     f->store = s;
@@ -86,10 +90,10 @@ struct store_file *store_file_new(struct store *s, const char *digest, uint64_t 
         free(f);
         return NULL;
     }
-    count(f, known);
-    if (reserve(f))
+    count(f, ahead);
+    if (reserve(f, ahead))
         return f;
-    keeper_evict(s, known);
+    keeper_evict(s, ahead);
     store_file_drop(f);
     return NULL;
 }
