@@ -3,8 +3,10 @@
 // The log's queue and its writer thread.
 //
 // Callers copy their record into one allocation and append it under the lock; the writer takes a few at a time, formats
-// them outside the lock and writes them. Only the writer touches the file once audit_new() has returned. It writes to
-// pipes and terminals only when poll() says that there is room, so that audit_free() can end while a reader is stuck.
+// them outside the lock and writes them. The first record wakes the writer, which then waits a moment for more: waking
+// it for each would cost a loop more than all else about the log. Only the writer touches the file once audit_new() has
+// returned. It writes to pipes and terminals only when poll() says that there is room, so that audit_free() can end
+// while a reader is stuck.
 
 #include "gateway/audit/audit.h"
 
@@ -29,6 +31,9 @@
 enum {
     BATCH_RECORDS = 64,     // Taken from the queue at a time.
     BATCH_BYTES = 64 << 10, // And written as soon as they come to this.
+    GATHER_MS = 10,         // How long the first record waits for more...
+    GATHER_RECORDS = 1024,  // ... unless there are so many,
+    GATHER_BYTES = 1 << 20, // or so many bytes.
     PIPE_CHUNK = 4096,      // What a pipe that is writable takes without blocking (Linux).
     STALL_TICK_MS = 100,    // How often a stalled writer looks whether it should end.
     LOG_FILE_MODE = 0640,
@@ -54,6 +59,7 @@ struct audit {
     struct entry *head;      // Guarded by lock, as all down to stopping.
     struct entry **tail;     // Where the next entry goes.
     size_t count, bytes;     // Of what is queued.
+    bool idle, gathering;    // What the writer waits for: a record, or more of them.
     bool reopen, stopping;   // Asked of the writer.
     atomic_int_fast64_t end; // Monotonic ms after which a stalled write gives up; 0: never.
 
@@ -313,12 +319,41 @@ static struct entry *take_batch(struct audit *a) {
     return first;
 }
 
+static bool has_gathered(const struct audit *a) {
+    return a->count >= GATHER_RECORDS || a->bytes >= GATHER_BYTES || a->reopen || a->stopping;
+}
+
+// Give those who come next a moment. Lock held.
+static void gather(struct audit *a) {
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += GATHER_MS * 1000000L;
+    if (end.tv_nsec >= 1000000000L) {
+        end.tv_sec++;
+        end.tv_nsec -= 1000000000L;
+    }
+    a->gathering = true;
+    while (!has_gathered(a) && pthread_cond_timedwait(&a->work, &a->lock, &end) == 0)
+        continue;
+    a->gathering = false;
+}
+
+// Lock held.
+static void await_work(struct audit *a) {
+    if (a->head || a->reopen || a->stopping)
+        return;
+    a->idle = true;
+    while (!a->head && !a->reopen && !a->stopping)
+        pthread_cond_wait(&a->work, &a->lock);
+    a->idle = false;
+    gather(a);
+}
+
 static void *write_for_ever(void *arg) {
     struct audit *a = arg;
     pthread_mutex_lock(&a->lock);
     for (;;) {
-        while (!a->head && !a->reopen && !a->stopping)
-            pthread_cond_wait(&a->work, &a->lock);
+        await_work(a);
         if (!a->head && !a->reopen)
             break;
         bool reopen_now = a->reopen;
@@ -362,6 +397,15 @@ static void release(struct audit *a) {
     free(a);
 }
 
+// Waited for by the clock that nobody sets.
+static void work_init(pthread_cond_t *work) {
+    pthread_condattr_t by;
+    pthread_condattr_init(&by);
+    pthread_condattr_setclock(&by, CLOCK_MONOTONIC);
+    pthread_cond_init(work, &by);
+    pthread_condattr_destroy(&by);
+}
+
 struct audit *audit_new(const char *path, const char *gateway, enum audit_on_full on_full, struct err *err) {
     int fd = path ? log_open(path, err) : STDOUT_FILENO;
     if (fd < 0)
@@ -375,7 +419,7 @@ struct audit *audit_new(const char *path, const char *gateway, enum audit_on_ful
     a->plain_file = is_plain_file(fd);
     a->tail = &a->head;
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->work, NULL);
+    work_init(&a->work);
     pthread_cond_init(&a->room, NULL);
     if (!start_writer(a, err)) {
         release(a);
@@ -407,7 +451,8 @@ static bool enqueue(struct audit *a, struct entry *e) {
         a->tail = &e->next;
         a->count++;
         a->bytes += e->size;
-        pthread_cond_signal(&a->work);
+        if (a->idle || (a->gathering && has_gathered(a)))
+            pthread_cond_signal(&a->work);
     }
     pthread_mutex_unlock(&a->lock);
     return fits;

@@ -44,7 +44,9 @@ static int hop_count(const struct audit_record *r) {
 static void add_string(struct buf *out, const char *name, const char *value) {
     if (!given(value))
         return;
-    buf_addf(out, ",\"%s\":", name);
+    buf_adds(out, ",\"");
+    buf_adds(out, name);
+    buf_adds(out, "\":");
     buf_add_json(out, value, audit_kept(value));
 }
 
@@ -62,6 +64,12 @@ static void add_hops(struct buf *out, const struct audit_record *r) {
     buf_adds(out, "]");
 }
 
+// printf() and strftime() would be most of what a line costs.
+static void put_digits(char *to, int count, int value) {
+    for (; count > 0; value /= 10)
+        to[--count] = (char)('0' + value % 10);
+}
+
 static void add_time(struct buf *out, int64_t now_ms) {
     int64_t seconds = now_ms / 1000;
     int64_t ms = now_ms % 1000;
@@ -71,28 +79,51 @@ static void add_time(struct buf *out, int64_t now_ms) {
     }
     time_t t = (time_t)seconds;
     struct tm tm;
-    char date[64];
     bool known = gmtime_r(&t, &tm) && tm.tm_year >= -1900 && tm.tm_year <= 9999 - 1900; // RFC 3339: four digits.
-    if (!known || strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) == 0)
-        snprintf(date, sizeof date, "0000-00-00T00:00:00"); // A clock beyond the calendar is still a line.
-    buf_addf(out, "%s.%03dZ", date, (int)ms);
+    if (!known) {
+        buf_addf(out, "0000-00-00T00:00:00.%03dZ", (int)ms); // A clock beyond the calendar is still a line.
+        return;
+    }
+    char text[] = "0000-00-00T00:00:00.000Z";
+    put_digits(text, 4, tm.tm_year + 1900);
+    put_digits(text + 5, 2, tm.tm_mon + 1);
+    put_digits(text + 8, 2, tm.tm_mday);
+    put_digits(text + 11, 2, tm.tm_hour);
+    put_digits(text + 14, 2, tm.tm_min);
+    put_digits(text + 17, 2, tm.tm_sec);
+    put_digits(text + 20, 3, (int)ms);
+    buf_adds(out, text);
+}
+
+static void add_number(struct buf *out, const char *name, int64_t value) {
+    char text[24];
+    char *at = text + sizeof text;
+    uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do
+        *--at = (char)('0' + left % 10);
+    while ((left /= 10) > 0);
+    if (value < 0)
+        *--at = '-';
+    buf_adds(out, name);
+    buf_add(out, at, (size_t)(text + sizeof text - at));
 }
 
 static void add_numbers(struct buf *out, const struct audit_record *r) {
     if (r->status != 0)
-        buf_addf(out, ",\"status\":%d", r->status);
+        add_number(out, ",\"status\":", r->status);
     if (r->bytes >= 0)
-        buf_addf(out, ",\"bytes\":%" PRId64, r->bytes);
+        add_number(out, ",\"bytes\":", r->bytes);
     if (r->ms >= 0)
-        buf_addf(out, ",\"ms\":%" PRId64, r->ms);
+        add_number(out, ",\"ms\":", r->ms);
     if (r->verified >= 0)
-        buf_addf(out, ",\"verified\":%s", r->verified ? "true" : "false");
+        buf_adds(out, r->verified ? ",\"verified\":true" : ",\"verified\":false");
     if (r->dropped > 0)
         buf_addf(out, ",\"dropped\":%" PRIu64, r->dropped);
 }
 
 static void format_json(struct buf *out, const struct audit_record *r, const char *gateway, int64_t now_ms) {
-    buf_addf(out, "{\"v\":%d,\"time\":\"", LOG_FORMAT);
+    add_number(out, "{\"v\":", LOG_FORMAT);
+    buf_adds(out, ",\"time\":\"");
     add_time(out, now_ms);
     buf_adds(out, "\"");
     add_string(out, "event", r->event);

@@ -152,11 +152,14 @@ static bool run_here(struct config *c, const char *request, int fd, struct store
         struct content *content = content_new(fetcher, store);
         struct upkeep u = {store, content, same_config, c};
         upkeep_run(&u, request, strlen(request), fd, say_here, printer);
+        content_settle(content);
+        store_close(store);
         fetcher_free(fetcher);
         content_free(content);
+        return true;
     }
     store_close(store);
-    return fetcher != NULL;
+    return false;
 }
 
 // --- the whole ---

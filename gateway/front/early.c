@@ -33,7 +33,7 @@ static const char *sentence_for(int status) {
 static void on_setup(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot) {
     size_t len;
     char id[EXCHANGE_ID_HEX + 1];
-    exchange_make_id(id);
+    exchange_make_id(loop_connection(req)->loop, id);
     h2o_iovec_t kept = h2o_strdup(&req->pool, id, EXCHANGE_ID_HEX);
     h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("x-request-id"), 0, "X-Request-Id", kept.base,
                           kept.len);

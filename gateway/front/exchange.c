@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 static const char *const source_words[] = {
@@ -288,12 +287,15 @@ static void on_dispose(void *p) {
     exchange_unref(ex);
 }
 
-void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]) {
+void exchange_make_id(struct loop *l, char out[EXCHANGE_ID_HEX + 1]) {
+    static const char digits[] = "0123456789abcdef";
     uint8_t bytes[EXCHANGE_ID_HEX / 2];
-    if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes))
-        memset(bytes, 0, sizeof(bytes));
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
+    loop_random(l, bytes, sizeof(bytes));
+    for (size_t i = 0; i < sizeof(bytes); i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[EXCHANGE_ID_HEX] = '\0';
 }
 
 static const struct listener_config *listener_of(const struct config *config, const struct listener *l) {
@@ -316,7 +318,7 @@ struct exchange *exchange_new(h2o_req_t *req) {
     ex->began_ms = clock_ms();
     ex->now = (int64_t)time(NULL);
     ex->verified = -1;
-    exchange_make_id(ex->id);
+    exchange_make_id(ex->loop, ex->id);
     person_address(ex);
     c->exchange = ex;
     c->progress_ms = ex->began_ms;

@@ -117,8 +117,8 @@ struct content_place exchange_place(const struct exchange *ex);
 /// The client's address as text, IPv4 where mapped: `out` has PEER_TEXT_MAX bytes.
 void exchange_client(const struct exchange *ex, char *out);
 
-/// A fresh id for a request.
-void exchange_make_id(char out[EXCHANGE_ID_HEX + 1]);
+/// A fresh id for a request on this loop.
+void exchange_make_id(struct loop *l, char out[EXCHANGE_ID_HEX + 1]);
 
 /// The log line of a request that libh2o refused by itself.
 void exchange_log_early(h2o_req_t *req, const char *message);

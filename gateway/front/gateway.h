@@ -17,10 +17,11 @@
 #include <stdint.h>
 
 enum {
-    GATEWAY_HEAD_MAX = 64 * 1024,  ///< Bytes of a request head.
-    GATEWAY_BODY_MAX = 64 * 1024,  ///< Of a request body; nothing that is served today has one.
-    GATEWAY_SEND_MAX = 256 * 1024, ///< Handed to libh2o at once (over TLS it is copied).
-    GATEWAY_FDS_PER_CONNECTION = 2,
+    GATEWAY_HEAD_MAX = 64 * 1024,   ///< Bytes of a request head.
+    GATEWAY_BODY_MAX = 64 * 1024,   ///< Of a request body; nothing that is served today has one.
+    GATEWAY_SEND_MAX = 256 * 1024,  ///< Handed to libh2o at once (over TLS it is copied).
+    GATEWAY_FDS_PER_CONNECTION = 2, ///< The client's, the upstream's...
+    GATEWAY_FDS_PER_FILL = 4,       ///< ... and, with a store, the file's two.
     GATEWAY_FDS_RESERVED = 256,
     GATEWAY_CONNECTIONS_MIN = 16
 };

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -68,6 +69,8 @@ struct loop {
     bool stopping;
     int64_t stop_at_ms;
     char scratch[LOOP_SCRATCH_MAX];
+    unsigned char random[LOOP_RANDOM_MAX];
+    size_t random_left;
     sem_t ready, ended, unneeded; ///< The thread's life: it may be posted to; it serves nobody any more; it may go.
 };
 
@@ -77,6 +80,17 @@ struct gateway *loop_gateway(const struct loop *l) {
 
 char *loop_scratch(struct loop *l) {
     return l->scratch;
+}
+
+void loop_random(struct loop *l, void *out, size_t len) {
+    assert(len <= sizeof(l->random));
+    if (l->random_left < len) {
+        if (getrandom(l->random, sizeof(l->random), GRND_NONBLOCK) != (ssize_t)sizeof(l->random))
+            memset(l->random, 0, sizeof(l->random));
+        l->random_left = sizeof(l->random);
+    }
+    l->random_left -= len;
+    memcpy(out, l->random + l->random_left, len);
 }
 
 struct connection *loop_connection(h2o_req_t *req) {

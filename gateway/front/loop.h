@@ -15,6 +15,7 @@
 enum {
     PEER_TEXT_MAX = 64,
     LOOP_SCRATCH_MAX = 64 * 1024,
+    LOOP_RANDOM_MAX = 256,
     LOOP_LISTEN_MAX_MS = 5000 ///< So long loops_listen() waits for loops that do not answer.
 };
 
@@ -83,6 +84,9 @@ struct gateway *loop_gateway(const struct loop *l);
 
 /// LOOP_SCRATCH_MAX bytes for whatever runs on the loop, until it returns.
 char *loop_scratch(struct loop *l);
+
+/// Random bytes, up to LOOP_RANDOM_MAX: the system is asked for many requests at a time.
+void loop_random(struct loop *l, void *out, size_t len);
 
 /// The connection that a request came on.
 struct connection *loop_connection(h2o_req_t *req);

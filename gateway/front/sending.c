@@ -33,9 +33,13 @@ static uint64_t least(uint64_t a, uint64_t b) {
 
 // --- the end ---
 
-static void finish(struct exchange *ex) {
+static void note_verified(struct exchange *ex) {
     if (ex->to_verify)
-        ex->verified = 1;
+        ex->verified = reader_is_verified(ex->sending.reader);
+}
+
+static void finish(struct exchange *ex) {
+    note_verified(ex);
     ex->sending.writing = true;
     h2o_send(ex->req, NULL, 0, H2O_SEND_STATE_FINAL);
 }
@@ -57,6 +61,7 @@ static void fail_reader(struct exchange *ex) {
 static void fail_file(struct exchange *ex, int error) {
     err_set(&ex->message, "the store's file cannot be read: %s", error != 0 ? strerror(error) : "it is too short");
     ex->reason = REASON_UPSTREAM_ERROR;
+    reader_doubt(ex->sending.reader);
     cut(ex);
 }
 
@@ -75,8 +80,8 @@ static void hand_over(struct exchange *ex, h2o_iovec_t *bufs, size_t count, uint
     s->handed_ms = clock_ms();
     if (s->left != UINT64_MAX)
         s->left -= bytes;
-    if (last && ex->to_verify)
-        ex->verified = 1;
+    if (last)
+        note_verified(ex);
     h2o_send(ex->req, bufs, count, last ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 

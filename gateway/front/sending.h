@@ -23,7 +23,7 @@ enum {
         LOOP_SCRATCH_MAX, ///< Of a file through memory, as its beginning with the head; over TLS of anything.
     SENDING_SLOW_PIECE_MAX = 16 * 1024, ///< The same for a client that kept the last piece waiting...
     SENDING_SLOW_MS = 20,               ///< ... so long.
-    SENDING_TURN_MAX = 2 * 1024 * 1024, ///< By the kernel, before other connections have their turn.
+    SENDING_TURN_MAX = 512 * 1024,      ///< By the kernel, before other connections have their turn.
     SENDING_WARM_MAX = 2 * 1024 * 1024, ///< Asked of reader_warm() at once.
     SENDING_PROBE_STEP = 128 * 1024     ///< The kernel reads ahead so far: one byte in so many tells of the others.
 };

@@ -17,10 +17,10 @@
 #include "gateway/front/renewal.h"
 #include "gateway/front/request.h"
 #include "gateway/identity/identity.h"
+#include "gateway/upkeep/service.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/upstream/self.h"
 
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +37,10 @@ struct server {
     struct loop *loops[LOOPS_MAX];
     unsigned loop_count;
     struct control *control;
-    struct admin *admin; ///< NULL: not configured.
+    struct service *upkeep; ///< NULL: nothing is kept.
+    struct admin *admin;    ///< NULL: not configured.
     struct renewal *renewal;
-    bool started;         ///< The log says so.
-    sem_t held, released; ///< At the end: a worker of the store was held; may go.
+    bool started; ///< The log says so.
 };
 
 // --- sizes ---
@@ -59,8 +59,10 @@ static size_t connections_max(const struct config *config) {
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
             getrlimit(RLIMIT_NOFILE, &limit);
     }
-    size_t fds = limit.rlim_cur > GATEWAY_FDS_RESERVED ? (size_t)limit.rlim_cur - GATEWAY_FDS_RESERVED : 0;
-    size_t most = fds / GATEWAY_FDS_PER_CONNECTION;
+    bool keeps = config->store.enabled;
+    size_t reserved = GATEWAY_FDS_RESERVED + (keeps ? STORE_OPEN_MAX : 0);
+    size_t fds = limit.rlim_cur > reserved ? (size_t)limit.rlim_cur - reserved : 0;
+    size_t most = fds / (keeps ? GATEWAY_FDS_PER_FILL : GATEWAY_FDS_PER_CONNECTION);
     if (config->limits.max_connections != 0 && config->limits.max_connections < most)
         most = config->limits.max_connections;
     return most > GATEWAY_CONNECTIONS_MIN ? most : GATEWAY_CONNECTIONS_MIN;
@@ -145,33 +147,19 @@ static void reconfigure_store(struct server *s, const struct config *c) {
         store_reconfigure(s->gateway.store, &settings);
 }
 
-/// A job that holds its worker until all of them are held: then no other is running.
-static void hold_worker(void *ctx) {
+/// The configuration of today, for commands.
+static struct config *config_today(void *ctx) {
     struct server *s = ctx;
-    sem_post(&s->held);
-    sem_wait(&s->released);
+    return gateway_config(&s->gateway);
 }
 
-/// Returns when the store's workers have done what they were given.
-static void settle_store(struct server *s) {
-    unsigned count = 0;
-    while (count < STORE_WORKERS && store_work(s->gateway.store, hold_worker, s))
-        count++;
-    for (unsigned i = 0; i < count; i++)
-        sem_wait(&s->held);
-    for (unsigned i = 0; i < count; i++)
-        sem_post(&s->released);
-}
-
-/// Returns when neither the fetcher nor the store works for anybody any more.
-static void settle(struct server *s) {
-    if (s->gateway.fetcher == NULL)
-        return;
-    fetcher_stop(s->gateway.fetcher);
-    do {
-        if (s->gateway.store != NULL)
-            settle_store(s);
-    } while (fetcher_drain(s->gateway.fetcher));
+/// `pullgate store` beside this gateway.
+static bool start_upkeep(struct server *s, struct err *err) {
+    if (s->gateway.store == NULL)
+        return true;
+    struct upkeep u = {s->gateway.store, s->gateway.content, config_today, s};
+    s->upkeep = service_new(&u, err);
+    return s->upkeep != NULL;
 }
 
 // --- who asks ---
@@ -284,6 +272,8 @@ static bool start(struct server *s, struct err *err) {
     if (s->gateway.audit == NULL || !start_admin(s, err) || !listeners_open(c, NULL, &s->listeners, err) ||
         !start_back(s, threads, err) || !start_loops(s, threads, err) || !start_renewal(s, err))
         return false;
+    if (!start_upkeep(s, err))
+        return false;
     if (c->control != NULL)
         s->control = control_new(c->control, reload_for_control, s, err);
     return c->control == NULL || s->control != NULL;
@@ -306,8 +296,6 @@ struct server *server_new(struct config *config, struct err *err) {
     struct server *s = mem_zalloc(1, sizeof(*s));
     pthread_mutex_init(&s->gateway.lock, NULL);
     pthread_mutex_init(&s->reload_lock, NULL);
-    sem_init(&s->held, 0, 0);
-    sem_init(&s->released, 0, 0);
     s->gateway.config = config;
     if (!start(s, err)) {
         server_stop(s);
@@ -380,6 +368,8 @@ void server_stop(struct server *s) {
     s->control = NULL;
     renewal_free(s->renewal);
     s->renewal = NULL;
+    service_free(s->upkeep);
+    s->upkeep = NULL;
     for (unsigned i = 0; i < s->loop_count; i++)
         loop_stop(s->loops[i], c->limits.shutdown_grace_s * 1000);
     listeners_close(&s->listeners);
@@ -392,7 +382,8 @@ void server_stop(struct server *s) {
 }
 
 void server_free(struct server *s) {
-    settle(s);
+    if (s->gateway.content != NULL)
+        content_settle(s->gateway.content);
     end_identities(s);
     store_close(s->gateway.store);
     fetcher_free(s->gateway.fetcher);
@@ -406,8 +397,6 @@ void server_free(struct server *s) {
     config_unref(s->gateway.config);
     pthread_mutex_destroy(&s->gateway.lock);
     pthread_mutex_destroy(&s->reload_lock);
-    sem_destroy(&s->held);
-    sem_destroy(&s->released);
     free(s);
 }
 

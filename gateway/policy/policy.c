@@ -19,8 +19,14 @@
 // --- names and patterns ---
 
 size_t rules_name(const char *registry, const char *repository, char *out) {
-    int len = snprintf(out, INDEX_HEAD_MAX + 1, "%s/%s", registry, repository);
-    return len > INDEX_HEAD_MAX ? INDEX_HEAD_MAX : (size_t)len;
+    size_t len = strnlen(registry, INDEX_HEAD_MAX);
+    memcpy(out, registry, len);
+    if (len < INDEX_HEAD_MAX)
+        out[len++] = '/';
+    size_t rest = strnlen(repository, INDEX_HEAD_MAX - len);
+    memcpy(out + len, repository, rest);
+    out[len + rest] = '\0';
+    return len + rest;
 }
 
 size_t rules_head(const struct pattern *p, char *out) {

@@ -58,6 +58,11 @@ struct wanted {
 };
 bool task_want(struct task *t, const char *text, bool decide, struct wanted *out, struct err *err);
 
+/// May this digest of an image that is permitted be pulled? `tag`: what the digest was asked as, so that a rule that
+/// denies the digest is met now that it is known. `tag` NULL: something that the image names, which only a rule that
+/// speaks of this very digest denies.
+bool task_permits(struct task *t, const struct wanted *w, const char *tag, const char *digest, struct err *err);
+
 /// A place in the same registry and repository with a fresh deadline.
 struct content_place task_place(struct task *t, const struct registry *registry, const char *name,
                                 const char *repository);

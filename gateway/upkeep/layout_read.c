@@ -35,8 +35,9 @@ struct part {
     char media_type[MEDIA_TYPE_MAX + 1]; ///< "" for blobs.
     bool manifest;
     int depth;
-    bool read; ///< A manifest: its document was read.
-    bool kept; ///< In the store.
+    bool read;     ///< A manifest: its document was read.
+    bool kept;     ///< In the store.
+    bool required; ///< An image without it is none: what is named by an image's manifest, and the images themselves.
     struct home *homes;
     size_t home_count;
 };
@@ -192,6 +193,7 @@ static bool read_entry(struct unpacking *u, const struct json *entry) {
     memcpy(home.repository, name.repository, sizeof(home.repository));
     if (p == NULL || !add_home(p, &home))
         return false;
+    p->required = true;
     return add_tag(u, &name, &home, digest);
 }
 
@@ -232,6 +234,7 @@ static bool add_children(struct unpacking *u, const struct part *p, const struct
         struct part *child = add_part(u, c->digest, manifest, c->media_type, manifest ? p->depth + 1 : p->depth);
         if (child == NULL || !add_homes(u, child, p))
             return false;
+        child->required = child->required || d->kind == DOCUMENT_MANIFEST;
     }
     return true;
 }
@@ -394,12 +397,26 @@ static size_t note_tags(struct unpacking *u) {
     return noted;
 }
 
+static bool find_missing(void *ctx, const void *key, size_t key_len, void *value) {
+    struct unpacking *u = ctx;
+    const struct part *p = value;
+    (void)key, (void)key_len;
+    if (p->required && !p->kept)
+        err_set(&u->err, "%s is named in it, and is not there", p->digest);
+    return u->err.text[0] == '\0';
+}
+
+static bool is_whole(struct unpacking *u) {
+    lru_each(u->parts, find_missing, u);
+    return u->err.text[0] == '\0';
+}
+
 static bool unpack(struct unpacking *u) {
     if (!walk(u, read_index))
         return false;
     if (lru_count(u->parts) == 0)
         return err_set(&u->err, "it has no index.json: this is no OCI image layout");
-    return read_manifests(u) && walk(u, count_bytes) && walk(u, keep);
+    return read_manifests(u) && walk(u, count_bytes) && walk(u, keep) && is_whole(u);
 }
 
 void task_import(struct task *t) {

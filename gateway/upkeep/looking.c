@@ -108,7 +108,7 @@ void task_ls(struct task *t) {
 void task_stat(struct task *t) {
     struct store_stats s;
     struct buf b;
-    store_stats(t->upkeep->store, &s);
+    store_count(t->upkeep->store, &s);
     buf_init(&b, UPKEEP_LINE_MAX);
     line_begin(&b, "stat");
     line_string(&b, "directory", store_directory(t->upkeep->store));

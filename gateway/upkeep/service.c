@@ -57,7 +57,9 @@ static bool send_all(int fd, const char *data, size_t len) {
 static ssize_t receive_first(int fd, char *data, size_t size, int *passed) {
     char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8)));
     struct iovec iov = {data, size};
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    // Room for one descriptor and not for two (alignment), which nobody would close.
+    struct msghdr m = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_LEN(sizeof(int))};
     *passed = -1;
     ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;

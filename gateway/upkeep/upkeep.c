@@ -210,3 +210,21 @@ bool task_want(struct task *t, const char *text, bool decide, struct wanted *out
     out->place = task_place(t, v.registry, out->name.registry, out->name.repository);
     return true;
 }
+
+bool task_permits(struct task *t, const struct wanted *w, const char *tag, const char *digest, struct err *err) {
+    char sentence[DENIAL_SENTENCE_MAX + 1];
+    struct verdict v;
+    struct question q = {
+        .registry = w->name.registry,
+        .repository = w->name.repository,
+        .tag = tag,
+        .digest = digest,
+        .action = ACTION_PULL,
+        .now = (int64_t)time(NULL),
+    };
+    config_verdict(t->config, &q, NULL, NULL, &v);
+    if (v.allow || (tag == NULL && !v.decision.by_digest))
+        return true;
+    config_sentence(t->config, &v, &q, "-", sentence);
+    return err_set(err, "%s", sentence);
+}

@@ -4,13 +4,21 @@
 
 #include "gateway/upkeep/inside.h"
 
+#include "mirrors/base/clock.h"
 #include "mirrors/base/mem.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { WARM_DEPTH_MAX = 4, WARM_MANIFESTS_MAX = 1000, WARM_BLOBS_MAX = 10000 };
+enum {
+    WARM_DEPTH_MAX = 4,
+    WARM_MANIFESTS_MAX = 1000,
+    WARM_BLOBS_MAX = 10000,
+    WARM_HELD_MS = 30000, ///< How long the store may take to give a name to what came...
+    WARM_LOOK_MS = 10     ///< ... and how often it is asked.
+};
 
 /// One image on its way.
 struct warming {
@@ -34,6 +42,8 @@ static bool is_known(const struct warming *w, const char *digest) {
 static bool add_blob(struct warming *w, const struct descriptor *d) {
     if (is_known(w, d->digest))
         return true;
+    if (!task_permits(w->task, w->wanted, NULL, d->digest, &w->err))
+        return false;
     if (w->blob_count == WARM_BLOBS_MAX)
         return err_set(&w->err, "it names more than %d blobs", (int)WARM_BLOBS_MAX);
     w->digests = mem_resize(w->digests, w->blob_count + 1, sizeof(*w->digests));
@@ -65,12 +75,14 @@ static bool walk_index(struct warming *w, const struct manifest *m, int depth) {
 static bool walk(struct warming *w, const char *tag, const char *digest, int depth) {
     if (depth > WARM_DEPTH_MAX || ++w->manifests > WARM_MANIFESTS_MAX)
         return err_set(&w->err, "it names more manifests, or deeper ones, than an image has");
+    if (digest != NULL && !task_permits(w->task, w->wanted, NULL, digest, &w->err))
+        return false;
     struct content_place place = w->wanted->place;
     struct manifest *m = wait_manifest(w->task, &place, tag, digest, &w->err);
     if (m == NULL)
         return false;
-    bool ok = true;
-    if (m->document.kind == DOCUMENT_INDEX)
+    bool ok = tag == NULL || task_permits(w->task, w->wanted, tag, m->digest, &w->err);
+    if (ok && m->document.kind == DOCUMENT_INDEX)
         ok = walk_index(w, m, depth);
     else
         for (size_t i = 0; ok && i < m->document.count; i++)
@@ -98,6 +110,29 @@ static bool fetch_blobs(struct warming *w, uint64_t *fetched, uint64_t *held) {
     return ok;
 }
 
+static bool is_held(struct warming *w, const char *digest) {
+    struct store_facts facts;
+    const struct content_place *p = &w->wanted->place;
+    store_look(w->task->upkeep->store, p->name, p->repository, digest, &facts);
+    bool held = facts.piece != NULL;
+    piece_unref(facts.piece);
+    return held;
+}
+
+/// What came is kept a moment after its last byte was read; or not, where the disk is full or fails.
+static bool wait_until_held(struct warming *w) {
+    const struct timespec pause = {.tv_nsec = WARM_LOOK_MS * 1000000L};
+    int64_t until = clock_ms() + WARM_HELD_MS;
+    for (size_t i = 0; i < w->blob_count; i++) {
+        while (!is_held(w, w->digests[i])) {
+            if (w->task->deaf || clock_ms() > until)
+                return err_set(&w->err, "it was fetched, but the store could not keep %s (see the log)", w->digests[i]);
+            nanosleep(&pause, NULL);
+        }
+    }
+    return true;
+}
+
 static void report(struct task *t, const char *image, const struct err *err, uint64_t fetched, uint64_t held) {
     struct buf b;
     buf_init(&b, UPKEEP_LINE_MAX);
@@ -122,7 +157,7 @@ static bool warm_one(struct task *t, const char *text) {
     }
     bool by_digest = wanted.name.digest[0] != '\0';
     bool ok = walk(&w, by_digest ? NULL : wanted.name.tag, by_digest ? wanted.name.digest : NULL, 0) &&
-              fetch_blobs(&w, &fetched, &held);
+              fetch_blobs(&w, &fetched, &held) && wait_until_held(&w);
     report(t, wanted.text, ok ? NULL : &w.err, fetched, held);
     free(w.blobs);
     free(w.digests);

@@ -148,6 +148,10 @@ static bool is_c1(const unsigned char *s, size_t character) {
 static size_t plain_run(const unsigned char *s, size_t len) {
     size_t run = 0;
     while (run < len && !needs_escape(s[run])) {
+        if (s[run] < 0x80) {
+            run++;
+            continue;
+        }
         size_t character = buf_utf8_len(s + run, len - run);
         if (character == 0 || is_c1(s + run, character))
             break;

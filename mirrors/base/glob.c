@@ -43,10 +43,21 @@ static bool is_double_star(const char *p) {
     return component_len(p) == 2 && p[0] == '*' && p[1] == '*';
 }
 
+/// Up to its first star a pattern is compared as it stands: that rejects most.
+static bool begins_alike(const char *pattern, const char *text) {
+    while (*pattern != '*' && *pattern != '\0' && *pattern == *text) {
+        pattern++;
+        text++;
+    }
+    return *pattern == '*' || *pattern == *text;
+}
+
 bool glob_components(const char *pattern, const char *text) {
     const char *p = pattern, *t = text;
     const char *after_stars = NULL, *taken = NULL;
     bool stars = false; // `after_stars` may be NULL: the pattern ended with `**`.
+    if (!begins_alike(pattern, text))
+        return false;
     if (strcmp(pattern, "**") == 0)
         return true;
     while (t) {

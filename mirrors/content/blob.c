@@ -317,10 +317,12 @@ static void ask(struct reader *r) {
 static void note(struct reader *r, const struct fetch_result *result) {
     struct store *s = r->content->store;
     const struct content_place *p = &r->place;
+    if (r->head && content_head_unknown(result)) // A registry, or its storage, that knows no HEAD says nothing by it.
+        return;
     negative_note(r->content, p, r->digest, result);
     if (s != NULL && result->outcome == FETCH_OK)
         store_note_confirmed(s, p->name, p->repository, r->digest, (int64_t)time(NULL));
-    else if (s != NULL && result->outcome == FETCH_NOT_FOUND)
+    else if (s != NULL && content_revokes(result))
         store_note_gone(s, p->name, p->repository, r->digest);
 }
 

@@ -156,7 +156,7 @@ static void note(const struct question *q, const struct fetch_result *result) {
     negative_note(q->content, p, reference, result);
     if (result->outcome == FETCH_OK)
         store_note_confirmed(q->content->store, p->name, p->repository, q->digest, (int64_t)time(NULL));
-    if (result->outcome != FETCH_NOT_FOUND)
+    if (!content_revokes(result))
         return;
     store_note_gone(q->content->store, p->name, p->repository, q->digest);
     content_unconfirm(q->content, p, q->digest);

@@ -52,6 +52,14 @@ void content_free(struct content *c) {
     free(c);
 }
 
+void content_settle(struct content *c) {
+    fetcher_stop(c->fetcher);
+    do {
+        if (c->store != NULL)
+            store_settle(c->store);
+    } while (fetcher_drain(c->fetcher));
+}
+
 struct links *content_links(struct content *c) {
     return c->links;
 }
@@ -237,10 +245,16 @@ void content_place_deinit(struct content_place *place) {
     place->owner.unref(place->owner.object);
 }
 
+bool content_revokes(const struct fetch_result *result) {
+    return result->outcome == FETCH_NOT_FOUND || result->outcome == FETCH_REFUSED ||
+           (result->outcome == FETCH_CREDENTIAL && result->credential_good);
+}
+
 bool content_may_be_stale(const struct fetch_result *result) {
     switch (result->outcome) {
-    case FETCH_LIMITED:
     case FETCH_CREDENTIAL:
+        return !result->credential_good; // Else it is the repository that is refused.
+    case FETCH_LIMITED:
     case FETCH_UNREACHABLE:
     case FETCH_TIMEOUT:
     case FETCH_REDIRECT:

@@ -57,8 +57,12 @@ struct content_place {
 /// `store` NULL: nothing is kept; it must outlive the content.
 struct content *content_new(struct fetcher *fetcher, struct store *store);
 
-/// Nothing may be in flight any more but fills that nobody reads, which end with the fetcher: free that first.
+/// After content_settle().
 void content_free(struct content *c);
+
+/// The beginning of the end, before store_close(), fetcher_free() and content_free(): the fetcher is stopped, and this
+/// returns when neither it nor the store works for anybody any more (each may give work to the other).
+void content_settle(struct content *c);
 
 struct links *content_links(struct content *c);
 

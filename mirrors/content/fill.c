@@ -270,7 +270,8 @@ static enum transfer_flow on_body(void *ctx, const char *data, size_t len) {
     if (f->dead)
         return TRANSFER_STOP;
     // Flushed before, not after: only now does the intake's hash cover just what is in the buffer.
-    if (len > f->capacity - f->buffered && !flush_and_tell(f))
+    bool beginning = f->written == 0 && f->buffered > 0; // Told at once, to however many who wait for it.
+    if ((beginning || len > f->capacity - f->buffered) && !flush_and_tell(f))
         return TRANSFER_STOP;
     if (len > f->capacity) {
         f->buffer = mem_resize(f->buffer, len, 1);
@@ -339,7 +340,7 @@ static void commit(struct fill *f) {
 
 static void note_absent(struct fill *f, const struct fetch_result *result) {
     negative_note(f->content, &f->place, f->digest, result);
-    if (result->outcome == FETCH_NOT_FOUND)
+    if (content_revokes(result))
         store_note_gone(f->content->store, f->place.name, f->place.repository, f->digest);
 }
 
@@ -500,6 +501,16 @@ struct digest_hasher *fill_hash(struct fill *f) {
     struct digest_hasher *h = f->hash != NULL ? digest_hasher_copy(f->hash) : NULL;
     pthread_mutex_unlock(&f->lock);
     return h;
+}
+
+struct fill *fill_hold(struct fill *f) {
+    atomic_fetch_add(&f->refs, 1);
+    return f;
+}
+
+void fill_release(struct fill *f) {
+    if (f != NULL)
+        unref(f);
 }
 
 void fill_leave(struct fill *f, struct fill_follower *w) {

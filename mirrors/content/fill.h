@@ -14,7 +14,7 @@
 
 #include "mirrors/content/inside.h"
 
-enum { FILL_BUFFER = 128 * 1024, FILLS_MAX = 20000 };
+enum { FILL_BUFFER = 256 * 1024, FILLS_MAX = 20000 };
 
 enum fill_state {
     FILL_ASKING, ///< No head yet.
@@ -83,6 +83,10 @@ void fill_result(struct fill *f, struct fetch_result *result, struct err *err);
 /// FILL_BROKEN: the hash of exactly the first `view.ready` bytes, for an intake that goes on from there; the caller's.
 /// NULL when none are ready.
 struct digest_hasher *fill_hash(struct fill *f);
+
+/// A reference without a follower: what fill_look() gave stays readable until it is released.
+struct fill *fill_hold(struct fill *f);
+void fill_release(struct fill *f); ///< NULL is allowed.
 
 /// The follower leaves. No `changed` begins any more; one that was already held may still be running.
 void fill_leave(struct fill *f, struct fill_follower *follower);

@@ -67,6 +67,10 @@ struct fetch_spec content_spec(const struct content_place *place, enum fetch_res
 void content_place_copy(struct content_place *to, const struct content_place *from);
 void content_place_deinit(struct content_place *place);
 
+/// Does the upstream say that this repository has not got it, or may not have it for us? Then what was learned before
+/// is void.
+bool content_revokes(const struct fetch_result *result);
+
 /// Did the upstream fail to say anything that counts, so that what is kept may be served in its place? (No connection,
 /// time, 429, 5xx, a broken answer, credentials of ours refused; never 404, nor a refusal without credentials of ours.)
 bool content_may_be_stale(const struct fetch_result *result);

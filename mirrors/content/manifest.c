@@ -193,7 +193,7 @@ static bool stale_allowed(const struct asking *j) {
 
 /// The upstream's last word is not the manifest.
 static void failed(struct asking *j, const struct fetch_result *result) {
-    if (result->outcome == FETCH_NOT_FOUND)
+    if (content_revokes(result))
         note_gone(j, result);
     if (moved(j, result)) {
         head_tag(j);
@@ -302,10 +302,24 @@ static void look(void *ctx) {
     with_facts(j, &facts, true);
 }
 
+/// Has this repository's upstream taken back, since, that it has it?
+static bool is_revoked(const struct asking *j) {
+    struct store_facts facts;
+    if (j->confirmed || j->content->store == NULL)
+        return false;
+    store_recall(j->content->store, j->place.name, j->place.repository, j->digest, &facts);
+    piece_unref(facts.piece);
+    return facts.known && facts.confirmed == 0;
+}
+
 /// The tag's manifest from memory or the store; else from the upstream, if that may be asked.
 static void kept(struct asking *j, const struct fetch_result *result) {
     struct content *c = j->content;
     struct manifest *m = content_recall(c, &j->place, j->digest);
+    if (m != NULL && m->verdict == DOCUMENT_OK && is_revoked(j)) {
+        manifest_unref(m);
+        m = NULL;
+    }
     if (m != NULL) {
         if (j->confirmed) // The tag's HEAD has just said so for this repository.
             atomic_store(&m->confirmed_ms, (long long)clock_ms());

@@ -12,7 +12,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { WARM_MAX = 4 << 20, WARM_STEP = 64 * 1024 };
+enum {
+    WARM_MAX = 4 << 20,
+    WARM_STEP = 64 * 1024,
+    COLD_BEHIND = 8 << 20 ///< So far behind a fill's end its pages may have left memory.
+};
 
 struct reader *reader_ref(struct reader *r) {
     atomic_fetch_add(&r->refs, 1);
@@ -118,6 +122,7 @@ static void go_on(struct reader *r, const struct fill_view *v) {
     } else {
         spec.range = &rest;
         r->skip = UINT64_MAX; // Until the stream's head says how much.
+        r->unverified = true;
     }
     struct fill *f = r->fill;
     r->fill = NULL;
@@ -144,6 +149,7 @@ static enum reader_state peek_fill(struct reader *r, struct reader_view *view) {
     uint64_t ready = v.ready < r->end ? v.ready : r->end;
     if (ready > r->position) {
         show_file(r, view, v.fd, ready);
+        view->cold = v.ready - r->position > COLD_BEHIND; // Else it was written a moment ago.
         return ready == r->end ? READER_COMPLETE : READER_RUNNING;
     }
     if (v.state == FILL_FAILED)
@@ -202,39 +208,91 @@ void reader_failure(struct reader *r, struct err *err, bool *wrong_content) {
 
 // --- warming ---
 
-/// Read, so that the pages are there; the bytes themselves are not wanted.
-static void warm(void *ctx) {
-    struct reader *r = ctx;
-    int fd = piece_fd(r->piece);
-    char *scratch = mem_alloc(WARM_STEP);
-    pthread_mutex_lock(&r->lock);
-    uint64_t at = r->position, until = at + r->warm_length;
-    bool closed = r->closed;
-    pthread_mutex_unlock(&r->lock);
-    while (!closed && at < until) {
-        ssize_t n = pread(fd, scratch, WARM_STEP, (off_t)at);
-        if (n == 0 || (n < 0 && errno != EINTR))
-            break; // Whoever sends it will see.
-        at += n > 0 ? (uint64_t)n : 0;
-    }
-    free(scratch);
+struct warming {
+    struct reader *reader; ///< A reference, as the next two where they are not NULL.
+    struct piece *piece;
+    struct fill *fill;
+    int fd;
+    uint64_t at, until;
+};
+
+static void warming_free(struct warming *w) {
+    struct reader *r = w->reader;
+    piece_unref(w->piece);
+    fill_release(w->fill);
+    free(w);
     reader_wake(r);
     reader_unref(r);
 }
 
+static bool is_closed(struct reader *r) {
+    pthread_mutex_lock(&r->lock);
+    bool closed = r->closed;
+    pthread_mutex_unlock(&r->lock);
+    return closed;
+}
+
+/// Read, so that the pages are there; the bytes themselves are not wanted.
+static void warm(void *ctx) {
+    struct warming *w = ctx;
+    char *scratch = mem_alloc(WARM_STEP);
+    while (!is_closed(w->reader) && w->at < w->until) {
+        ssize_t n = pread(w->fd, scratch, WARM_STEP, (off_t)w->at);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            break; // Whoever sends it will see.
+        w->at += n > 0 ? (uint64_t)n : 0;
+    }
+    free(scratch);
+    warming_free(w);
+}
+
+/// What is to be read, held as long as that takes; NULL: nothing that can be cold.
+static struct warming *warming_locked(struct reader *r, uint64_t length) {
+    struct fill_view v;
+    if (r->reading != READING_PIECE && r->reading != READING_FILL)
+        return NULL;
+    struct warming *w = mem_zalloc(1, sizeof(*w));
+    w->reader = reader_ref(r);
+    w->at = r->position;
+    w->until = r->position + (length < WARM_MAX ? length : WARM_MAX);
+    if (r->reading == READING_PIECE) {
+        w->piece = piece_ref(r->piece);
+        w->fd = piece_fd(r->piece);
+    } else {
+        w->fill = fill_hold(r->fill);
+        fill_look(r->fill, &r->follower, false, 0, &v);
+        w->fd = v.fd;
+    }
+    return w;
+}
+
 void reader_warm(struct reader *r, uint64_t length) {
     pthread_mutex_lock(&r->lock);
-    bool is_piece = r->reading == READING_PIECE;
-    r->warm_length = length < WARM_MAX ? length : WARM_MAX;
     r->waits = true;
+    struct warming *w = warming_locked(r, length);
     pthread_mutex_unlock(&r->lock);
-    if (is_piece && store_work(r->content->store, warm, reader_ref(r)))
-        return;
-    if (is_piece) { // Too much waits already: let the kernel do it.
-        posix_fadvise(piece_fd(r->piece), (off_t)r->position, (off_t)r->warm_length, POSIX_FADV_WILLNEED);
-        reader_unref(r);
+    if (w == NULL) {
+        reader_wake(r);
+    } else if (!store_work(r->content->store, warm, w)) { // Too much waits already: let the kernel do it.
+        posix_fadvise(w->fd, (off_t)w->at, (off_t)(w->until - w->at), POSIX_FADV_WILLNEED);
+        warming_free(w);
     }
-    reader_wake(r);
+}
+
+void reader_doubt(struct reader *r) {
+    pthread_mutex_lock(&r->lock);
+    struct piece *p = r->reading == READING_PIECE ? piece_ref(r->piece) : NULL;
+    pthread_mutex_unlock(&r->lock);
+    if (p != NULL)
+        store_doubt(r->content->store, p);
+    piece_unref(p);
+}
+
+bool reader_is_verified(struct reader *r) {
+    pthread_mutex_lock(&r->lock);
+    bool verified = !r->unverified;
+    pthread_mutex_unlock(&r->lock);
+    return verified;
 }
 
 // --- the end ---

@@ -6,8 +6,8 @@
 // upstream transfer of the reader's own (a bounded window of memory with back-pressure: when it is full the transfer is
 // paused). A reader may go from one to another on its way: when the disk fails in the middle of a fill, each of its
 // readers goes on with a transfer of its own from where it stands. The last byte of a blob is held back until the whole
-// digest is verified, so that a wrong or cut upstream makes the client's transfer fail, never succeed. Only a range past 0
-// that is fetched for itself passes through unverified (`verified` false).
+// digest is verified, so that a wrong or cut upstream makes the client's transfer fail, never succeed. Only a range
+// past 0 that is fetched for itself passes through unverified (`verified` false).
 //
 // Threads: a reader belongs to one thread (a front loop); callbacks come on any thread, without a lock, also before
 // content_blob() has returned.
@@ -54,7 +54,8 @@ struct reader_callbacks {
 
 enum reader_state {
     READER_RUNNING,
-    READER_COMPLETE, ///< Everything came and, where it is to be, is verified: when peek gives nothing more, all was sent.
+    READER_COMPLETE, ///< Everything came and, where it is to be, is verified: when peek gives nothing more, all was
+                     ///< sent.
     READER_FAILED    ///< reader_failure() says why. The client's transfer must not look complete.
 };
 
@@ -79,6 +80,12 @@ void reader_consume(struct reader *r, uint64_t bytes);
 /// Have up to `length` bytes of the file's part that was peeked read into memory on a thread that may wait; `readable`
 /// follows.
 void reader_warm(struct reader *r, uint64_t length);
+
+/// Does what the answer said of `verified` still hold? Not where the disk failed under a range: it then came by itself.
+bool reader_is_verified(struct reader *r);
+
+/// The file's part that was peeked ended early, or could not be read: it is not to be served to others.
+void reader_doubt(struct reader *r);
 
 /// The sentence of a failed reader, and whether its content was wrong (digest) rather than cut short.
 void reader_failure(struct reader *r, struct err *err, bool *wrong_content);

@@ -51,8 +51,8 @@ struct reader {
     struct stream *stream;
     uint64_t position, end; ///< In the blob; `end` UINT64_MAX: unknown. A stream is cut at it.
     uint64_t skip;          ///< Bytes of the stream that come before `position`.
-    uint64_t warm_length;
-    struct err *err; ///< READING_FAILED.
+    bool unverified;        ///< The disk failed under a range that had been told to be verified.
+    struct err *err;        ///< READING_FAILED.
     bool wrong_content;
 };
 

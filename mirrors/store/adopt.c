@@ -2,9 +2,10 @@
 //
 // Files that the index does not know: after a crash between a file's name and its row, or when the index was lost.
 //
-// A file under its name is whole, so it is taken back as content, and for whoever delivered it by the word of its own
-// extended attribute, where the file system has those. That a repository may give it is never taken back: its upstream
-// must say so again. On the keeper's thread, but for adopt().
+// A file got its name when it was whole, and an attribute says how long it was then: one that is still so long is taken
+// back as content, any other (also where the file system has no attributes) only if its digest is right; what is not is
+// removed. Who delivered it is taken back by the word of another attribute. That a repository may give it is never
+// taken back: its upstream must say so again. On the keeper's thread, but for adopt().
 
 #include "mirrors/base/mem.h"
 #include "mirrors/store/inside.h"
@@ -12,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,15 +21,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { FOLDERS = 256, ROWS_MAX = 256 };
+enum { FOLDERS = 256, ROWS_MAX = 256, CHUNK = 256 * 1024, NUMBER_MAX = 24 };
 
 static const char *const algorithms[] = {"sha256", "sha512"};
 
 // --- who delivered a file ---
 
-void adopt_mark(int fd, const char *registry) {
-    char line[REGISTRY_MAX + 2];
-    int n = snprintf(line, sizeof line, "%s\n", registry);
+void adopt_mark(int fd, const char *registry, uint64_t size) {
+    char line[REGISTRY_MAX + 2], number[NUMBER_MAX];
+    int n = snprintf(number, sizeof number, "%" PRIu64, size);
+    (void)fsetxattr(fd, STORE_SIZE_ATTRIBUTE, number, (size_t)n, 0); // Without it: to be hashed.
+    n = snprintf(line, sizeof line, "%s\n", registry);
     if (n > 0 && (size_t)n < sizeof line)
         (void)fsetxattr(fd, STORE_ATTRIBUTE, line, (size_t)n, 0); // Without it: content that nobody has delivered yet.
 }
@@ -74,6 +78,56 @@ static void adopt_deliveries(struct store *s, const char *path, const char *dige
             note_delivered(s, line, digest, true);
 }
 
+// --- is it still what it was? ---
+
+static bool has_its_size(int fd, uint64_t size) {
+    char number[NUMBER_MAX], expected[NUMBER_MAX];
+    ssize_t n = fgetxattr(fd, STORE_SIZE_ATTRIBUTE, number, sizeof number - 1);
+    number[n > 0 ? n : 0] = '\0';
+    snprintf(expected, sizeof expected, "%" PRIu64, size);
+    return strcmp(number, expected) == 0;
+}
+
+static bool hash_all(int fd, struct digest_hasher *h) {
+    char *chunk = mem_alloc(CHUNK);
+    off_t at = 0;
+    ssize_t n;
+    while ((n = pread(fd, chunk, CHUNK, at)) > 0 || (n < 0 && errno == EINTR)) {
+        if (n < 0)
+            continue;
+        digest_hasher_add(h, chunk, (size_t)n);
+        at += n;
+    }
+    free(chunk);
+    return n == 0;
+}
+
+static bool has_its_digest(int fd, const char *digest) {
+    enum digest_algorithm algorithm;
+    char computed[DIGEST_TEXT_MAX + 1];
+    if (digest_check(digest, strlen(digest), &algorithm) != DIGEST_OK)
+        return false;
+    struct digest_hasher *h = digest_hasher_new(algorithm);
+    bool read = hash_all(fd, h);
+    digest_hasher_end(h, computed);
+    digest_hasher_free(h);
+    return read && strcmp(computed, digest) == 0;
+}
+
+// What is not is removed, and told.
+static bool is_sound(struct store *s, const char *path, const char *digest) {
+    struct stat st;
+    int fd = openat(s->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    bool sound = regular && (has_its_size(fd, (uint64_t)st.st_size) || has_its_digest(fd, digest));
+    close(fd);
+    if (regular && !sound)
+        files_lost(s, digest, (uint64_t)st.st_size, true, "its bytes are not what its digest says");
+    return sound;
+}
+
 // Whoever sees the content sees who delivered it.
 static bool adopt_content(struct store *s, const char *digest, uint64_t *size, uint64_t *disk) {
     pthread_mutex_lock(&s->names);
@@ -86,7 +140,7 @@ bool adopt(struct store *s, const char *digest, uint64_t *size) {
     char path[STORE_PATH_MAX];
     uint64_t disk;
     struct stat st;
-    if (!files_path(digest, path) || fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+    if (!files_path(digest, path) || fstatat(s->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0 || !is_sound(s, path, digest))
         return false;
     adopt_deliveries(s, path, digest);
     if (!adopt_content(s, digest, size, &disk))

@@ -19,6 +19,7 @@
 
 enum {
     RESERVE_MIN = 64 * 1024, // Smaller files are not worth a call.
+    AHEAD_MAX = 64 << 20,    // Bytes that are made room for before they have come.
     NAME_MAX_LEN = 48        // "tmp/INSTANCE-NUMBER"
 };
 
@@ -59,10 +60,10 @@ static int open_new(struct store *s, const char *name) {
 }
 
 // Learn now rather than in the middle whether the disk has room. False: it has not.
-static bool reserve(const struct store_file *f) {
-    if (f->size == UINT64_MAX || f->size < RESERVE_MIN || f->store->in_memory_fs)
+static bool reserve(const struct store_file *f, uint64_t bytes) {
+    if (bytes < RESERVE_MIN || f->store->in_memory_fs)
         return true;
-    return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)f->size) == 0 || (errno != ENOSPC && errno != EDQUOT);
+    return fallocate(f->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 || (errno != ENOSPC && errno != EDQUOT);
 }
 
 static bool takes_files(struct store *s) {
@@ -72,7 +73,10 @@ static bool takes_files(struct store *s) {
 struct store_file *store_file_new(struct store *s, const char *digest, uint64_t size) {
     char path[STORE_PATH_MAX];
     uint64_t known = size == UINT64_MAX ? 0 : size;
-    if (!takes_files(s) || !files_path(digest, path) || known > INT64_MAX || !has_room(s, known))
+    // No more is made room for than a little ahead: that so much will come is only what an upstream says.
+    uint64_t ahead = known < AHEAD_MAX ? known : AHEAD_MAX;
+    if (!takes_files(s) || !files_path(digest, path) || known > INT64_MAX || !evict_could_ever_fit(s, known) ||
+        !has_room(s, ahead))
         return NULL;
     struct store_file *f = mem_zalloc(1, sizeof *f);
     f->store = s;
@@ -86,10 +90,10 @@ struct store_file *store_file_new(struct store *s, const char *digest, uint64_t 
         free(f);
         return NULL;
     }
-    count(f, known);
-    if (reserve(f))
+    count(f, ahead);
+    if (reserve(f, ahead))
         return f;
-    keeper_evict(s, known);
+    keeper_evict(s, ahead);
     store_file_drop(f);
     return NULL;
 }
@@ -174,7 +178,7 @@ static bool sync_file(struct store_file *f, const char *registry, struct stat *s
     // Room that was reserved and not needed goes back.
     if (f->size != UINT64_MAX && f->written < f->size && ftruncate(f->fd, (off_t)f->written) != 0)
         return false;
-    adopt_mark(f->fd, registry);
+    adopt_mark(f->fd, registry, f->written);
     return fsync(f->fd) == 0 && fstat(f->fd, st) == 0;
 }
 
@@ -194,6 +198,18 @@ static struct piece *make_piece(struct store_file *f, char *bytes) {
     return piece_new(f->store->graves, f->digest, f->written, bytes == NULL ? f->fd : -1, bytes);
 }
 
+// What is no file there is nobody's content.
+static bool rename_over(struct store *s, const char *from, const char *to) {
+    if (renameat(s->dir, from, s->dir, to) == 0)
+        return true;
+    return errno == EISDIR && unlinkat(s->dir, to, AT_REMOVEDIR) == 0 && renameat(s->dir, from, s->dir, to) == 0;
+}
+
+// Not the disk's fault, but that of what somebody put there.
+static bool is_in_the_way(int error) {
+    return error == EISDIR || error == ENOTEMPTY || error == ENOTDIR || error == EEXIST || error == ELOOP;
+}
+
 // The name and what memory says of it change together.
 static struct piece *give_name(struct store_file *f, const char *path, char *bytes) {
     struct store *s = f->store;
@@ -202,7 +218,7 @@ static struct piece *give_name(struct store_file *f, const char *path, char *byt
     pthread_mutex_lock(&s->names);
     if (!files_stat(s, f->digest, &size, &replaced))
         replaced = 0;
-    if (renameat(s->dir, f->name, s->dir, path) == 0) {
+    if (rename_over(s, f->name, path)) {
         p = make_piece(f, bytes);
         facts_held(s->facts, f->digest, f->written, p);
         atomic_fetch_sub(&s->blob_bytes, (long long)replaced);
@@ -242,7 +258,9 @@ static struct piece *commit_file(const struct commit *c) {
         keeper_flush(s);
     if (sync_file(f, c->registry, &st) && make_folder(s, folder) && read_back(f, &bytes))
         p = give_name(f, path, bytes);
-    if (p == NULL || !sync_folder(s, folder))
+    if (p == NULL && is_in_the_way(errno))
+        store_tell(s, "store_content", "%s cannot be kept: something else stands in its place in the store", f->digest);
+    else if (p == NULL || !sync_folder(s, folder))
         health_failed(s, errno, "keep content");
     if (p == NULL)
         unlinkat(s->dir, f->name, 0);

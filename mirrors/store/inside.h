@@ -25,6 +25,7 @@ enum {
 
 #define STORE_INDEX_NAME "index.db"
 #define STORE_ATTRIBUTE "user.pullgate.delivered"
+#define STORE_SIZE_ATTRIBUTE "user.pullgate.size"
 
 struct facts;
 struct keeper;
@@ -200,7 +201,8 @@ bool files_stat(struct store *s, const char *digest, uint64_t *size, uint64_t *d
 
 /// Tell the index of a file that lies under its name, and who delivered it. False: there is none.
 bool adopt(struct store *s, const char *digest, uint64_t *size);
-void adopt_mark(int fd, const char *registry); ///< Name who delivered it, before it gets its name.
+/// Note who delivered it and how long it is, before it gets its name.
+void adopt_mark(int fd, const char *registry, uint64_t size);
 void adopt_mark_also(struct store *s, const char *digest, const char *registry);
 
 /// A walk through blobs/ and then the index, a folder or a batch of rows a turn.
@@ -293,6 +295,9 @@ void health_recovered(struct store *s);
 void health_measure(struct store *s); ///< The file system's and the index's bytes.
 
 // --- work.c ---
+
+/// Returns when every job that was put has been done.
+void workers_settle(struct workers *w);
 
 struct workers *workers_new(void);
 void workers_free(struct workers *w); ///< Runs what waits.

@@ -5,9 +5,12 @@
 // store_recall() takes one short lock. store_look() reads the index, lets memory have the last word (it is newer), and
 // opens the file; from then on memory answers. An index that cannot be read is nothing known, never an error.
 
+#include "mirrors/base/mem.h"
 #include "mirrors/store/inside.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // --- memory ---
 
@@ -148,4 +151,47 @@ void store_list(struct store *s, bool digests, bool (*item)(void *ctx, const str
     struct index *i = readers_take(s, &generation);
     if (i != NULL)
         readers_give(s, i, generation, index_list(i, digests, item, ctx));
+}
+
+void store_count(struct store *s, struct store_stats *out) {
+    struct index_sums sums;
+    uint64_t generation;
+    keeper_flush(s);
+    store_stats(s, out);
+    struct index *i = readers_take(s, &generation);
+    if (i == NULL)
+        return;
+    enum index_result r = index_sum(i, &sums);
+    readers_give(s, i, generation, r);
+    if (r != INDEX_OK)
+        return;
+    out->pieces = sums.pieces;
+    out->tags = sums.tags;
+    out->repositories = sums.repositories;
+}
+
+// --- doubt ---
+
+struct doubt {
+    struct store *store;
+    struct piece *piece; ///< A reference.
+};
+
+static void look_again(void *ctx) {
+    struct doubt *d = ctx;
+    uint64_t size = piece_size(d->piece);
+    char last;
+    bool readable = size == 0 || pread(piece_fd(d->piece), &last, 1, (off_t)size - 1) == 1;
+    files_lost(d->store, piece_digest(d->piece), size, !readable, "its file ended early, or could not be read");
+    piece_unref(d->piece);
+    free(d);
+}
+
+void store_doubt(struct store *s, struct piece *p) {
+    struct doubt *d = mem_alloc(sizeof *d);
+    *d = (struct doubt){s, piece_ref(p)};
+    if (store_work(s, look_again, d))
+        return;
+    piece_unref(p);
+    free(d);
 }

@@ -114,7 +114,9 @@ static bool open_for_reading(struct store *s, struct err *err) {
 
 // A disk that cannot be written just now is no reason not to start; an index that this program must not touch is.
 static bool open_for_writing(struct store *s, struct err *err) {
-    bool aside = false, made = faccessat(s->dir, STORE_INDEX_NAME, F_OK, 0) != 0;
+    struct stat st;
+    // SQLite takes an empty file for a new database.
+    bool aside = false, made = fstatat(s->dir, STORE_INDEX_NAME, &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_size == 0;
     struct index *i = NULL;
     bool prepared = files_prepare(s, err);
     if (prepared)
@@ -185,6 +187,11 @@ const char *store_directory(const struct store *s) {
 
 bool store_work(struct store *s, void (*work)(void *ctx), void *ctx) {
     return workers_put(s->workers, false, work, ctx);
+}
+
+void store_settle(struct store *s) {
+    if (s->workers != NULL)
+        workers_settle(s->workers);
 }
 
 bool store_writable(struct store *s) {

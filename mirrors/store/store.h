@@ -132,8 +132,15 @@ void store_note_edge(struct store *s, const char *registry, const char *reposito
 /// Somebody was served from it. Kept in memory and written now and then.
 void store_used(struct store *s, struct piece *p);
 
+/// A file that is held ended early or could not be read while it was served: it is looked at on a worker, and removed if
+/// that is so.
+void store_doubt(struct store *s, struct piece *p);
+
 /// Run `work` on a worker. False: too much waits already, or the store is being closed; `work` will not run.
 bool store_work(struct store *s, void (*work)(void *ctx), void *ctx);
+
+/// Returns when all that store_work() and commits were given has been done (and nothing gave more meanwhile).
+void store_settle(struct store *s);
 
 /// Is the disk taken for good at the moment? While it is not, store_file_new() returns NULL.
 bool store_writable(struct store *s);
@@ -209,3 +216,6 @@ struct store_stats {
 
 /// Never blocks; figures of the index are at most a few seconds old.
 void store_stats(struct store *s, struct store_stats *out);
+
+/// The same, counted now. Blocking.
+void store_count(struct store *s, struct store_stats *out);

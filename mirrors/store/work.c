@@ -24,9 +24,10 @@ struct queue {
 
 struct workers {
     pthread_mutex_t lock;
-    pthread_cond_t wake;
+    pthread_cond_t wake;    ///< For workers.
+    pthread_cond_t settled; ///< Nothing waits or runs.
     struct queue quick, slow;
-    unsigned slow_running;
+    unsigned slow_running, running; ///< Jobs that run: slow ones, all.
     bool stop;
     pthread_t threads[STORE_WORKERS];
 };
@@ -50,6 +51,10 @@ static bool may_be_slow(const struct workers *w) {
     return w->slow.first != NULL && w->slow_running < STORE_WORKERS - 1;
 }
 
+static bool is_idle(const struct workers *w) {
+    return w->running == 0 && w->quick.first == NULL && w->slow.first == NULL;
+}
+
 static bool is_over(const struct workers *w) {
     return w->stop && w->quick.first == NULL && w->slow.first == NULL;
 }
@@ -57,7 +62,7 @@ static bool is_over(const struct workers *w) {
 // The next job, or NULL at the end; with the lock held.
 static struct job *next_job(struct workers *w, bool *slow) {
     while (true) {
-        *slow = w->quick.first == NULL && may_be_slow(w);
+        *slow = may_be_slow(w); // First, or a stream of quick ones would keep them waiting for ever.
         if (*slow) {
             w->slow_running++;
             return queue_take(&w->slow);
@@ -75,14 +80,17 @@ static void *worker_main(void *arg) {
     bool slow;
     pthread_mutex_lock(&w->lock);
     for (struct job *j = next_job(w, &slow); j != NULL; j = next_job(w, &slow)) {
+        w->running++;
         pthread_mutex_unlock(&w->lock);
         j->work(j->ctx);
         free(j);
         pthread_mutex_lock(&w->lock);
-        if (slow) {
-            w->slow_running--;
+        w->running--;
+        w->slow_running -= slow;
+        if (slow)
             pthread_cond_broadcast(&w->wake);
-        }
+        if (is_idle(w))
+            pthread_cond_broadcast(&w->settled);
     }
     pthread_cond_broadcast(&w->wake);
     pthread_mutex_unlock(&w->lock);
@@ -102,6 +110,7 @@ struct workers *workers_new(void) {
     w->slow.end = &w->slow.first;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
+    pthread_cond_init(&w->settled, NULL);
     unsigned started = start_threads(w);
     if (started == STORE_WORKERS)
         return w;
@@ -112,6 +121,7 @@ struct workers *workers_new(void) {
     for (unsigned i = 0; i < started; i++)
         pthread_join(w->threads[i], NULL);
     pthread_cond_destroy(&w->wake);
+    pthread_cond_destroy(&w->settled);
     pthread_mutex_destroy(&w->lock);
     free(w);
     return NULL;
@@ -127,8 +137,16 @@ void workers_free(struct workers *w) {
     for (size_t i = 0; i < STORE_WORKERS; i++)
         pthread_join(w->threads[i], NULL);
     pthread_cond_destroy(&w->wake);
+    pthread_cond_destroy(&w->settled);
     pthread_mutex_destroy(&w->lock);
     free(w);
+}
+
+void workers_settle(struct workers *w) {
+    pthread_mutex_lock(&w->lock);
+    while (!is_idle(w))
+        pthread_cond_wait(&w->settled, &w->lock);
+    pthread_mutex_unlock(&w->lock);
 }
 
 bool workers_put(struct workers *w, bool slow, void (*work)(void *ctx), void *ctx) {

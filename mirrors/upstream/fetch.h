@@ -82,7 +82,8 @@ struct fetch_result {
     bool unlisted_realm;                       ///< ... as realm (else as redirect).
     char upstream[HOSTPORT_TEXT_MAX + 1];      ///< The host that answered (or failed) last.
     char where[2 * HOSTPORT_TEXT_MAX + 4];     ///< For sentences: "docker.io (registry-1.docker.io)".
-    const char *credential;                    ///< Name of the credential used, or NULL.
+    const char *credential;                    ///< Name of the credential used, or NULL...
+    bool credential_good;                      ///< ... and the registry (or its token server) took it, as far as one can see.
     char hops[REDIRECT_HOPS_MAX][HOSTPORT_TEXT_MAX + 1]; ///< Redirect hosts in order.
     int hop_count;
     struct err err; ///< A sentence, unless FETCH_OK.
@@ -93,7 +94,7 @@ struct fetch_callbacks {
     /// FETCH_CANCELLED).
     enum transfer_flow (*head)(void *ctx, const struct transfer_head *head, const struct fetch_result *so_far);
     enum transfer_flow (*body)(void *ctx, const char *data, size_t len);
-    /// After a turn of the thread in which body was called; may be NULL.
+    /// After a turn of the thread in which body was called, and now and then; may be NULL.
     void (*turn)(void *ctx);
     void (*done)(void *ctx, const struct fetch_result *result);
 };

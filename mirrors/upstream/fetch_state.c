@@ -287,6 +287,11 @@ static void note_limit(struct fetch *f) {
         experience_limited(f->thread->fetcher->experience, f->spec.name, seconds > 0 ? seconds : RETRY_DEFAULT_S);
 }
 
+static bool is_bearer(const struct fetch *f) {
+    static const char scheme[] = "Bearer ";
+    return f->authorization != NULL && strncmp(f->authorization, scheme, sizeof(scheme) - 1) == 0;
+}
+
 static void finish_error(struct fetch *f) {
     int status = f->head.status;
     const char *name = f->spec.name;
@@ -307,12 +312,14 @@ static void finish_error(struct fetch *f) {
     } else if (status == 429) {
         snprintf(r->retry_after, sizeof(r->retry_after), "%s", f->head.retry_after);
         fail(f, FETCH_LIMITED, "%s limits the rate of pulls%s%s", name, r->message[0] != '\0' ? ": " : "", r->message);
-    } else if (f->at_origin && (status == 401 || status == 403))
+    } else if (f->at_origin && (status == 401 || status == 403)) {
+        // Who hands out a token has taken the password; who says 403 to Basic knows who asks.
+        r->credential_good = r->credential != NULL && (is_bearer(f) || status == 403);
         fail(f, r->credential != NULL ? FETCH_CREDENTIAL : FETCH_REFUSED, "%s refused: %s", name,
              r->message[0] != '\0' ? r->message
              : status == 401       ? "authentication required"
                                    : "access denied");
-    else if (status >= 500 && f->endpoint_at + 1 < f->endpoint_count)
+    } else if (status >= 500 && f->endpoint_at + 1 < f->endpoint_count)
         next_endpoint(f, FETCH_STATUS);
     else {
         if (status >= 500)

@@ -44,9 +44,10 @@ static bool take_messages(struct fetch_thread *t) {
 
 // --- threads ---
 
-static void end_turn(struct fetch_thread *t) {
+/// `all`: also those that got nothing, who may have waited long enough.
+static void end_turn(struct fetch_thread *t, bool all) {
     for (struct fetch *f = t->active; f != NULL; f = f->next_active) {
-        if (f->fed && f->callbacks.turn != NULL)
+        if ((f->fed || all) && f->callbacks.turn != NULL)
             f->callbacks.turn(f->ctx);
         f->fed = false;
     }
@@ -74,8 +75,8 @@ static void *run(void *arg) {
         // Over TLS libcurl reads one record (16 KiB) a call. Readers are woken for what is there, not for each record.
         for (int i = 0; i < BATCH_TURNS && multi_turn(t->multi, 0, transfer_finished) > 0; i++)
             ;
-        end_turn(t);
         int64_t now = clock_ms();
+        end_turn(t, now >= next_check);
         if (now >= next_check) {
             check_deadlines(t, now);
             next_check = now + FETCH_TICK_MS;

@@ -9,6 +9,7 @@ import urllib.request
 
 MIB = 1024 * 1024
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
 class Content:
@@ -16,7 +17,8 @@ class Content:
 
     def __init__(self, upstream, certs, largest):
         context = ssl.create_default_context(cafile=str(certs / "ca.pem"))
-        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}),
+                                                  urllib.request.HTTPSHandler(context=context))
         self.base = f"https://localhost:{upstream.ports[True]}"
         self.block = bytearray(os.urandom(largest))
 
@@ -38,11 +40,12 @@ class Content:
 
     def image(self, repository, tag, layers):
         """A manifest as real images have; its digest."""
-        config = self.upload(repository, json.dumps({"architecture": "amd64", "os": "linux", "salt": os.urandom(8).hex()}).encode())
+        salt = os.urandom(8).hex()
+        config = self.upload(repository, json.dumps({"architecture": "amd64", "os": "linux", "salt": salt}).encode())
         body = json.dumps({
             "schemaVersion": 2, "mediaType": MANIFEST,
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 70},
-            "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": d, "size": s} for d, s in layers],
+            "layers": [{"mediaType": LAYER, "digest": d, "size": s} for d, s in layers],
         }, indent=3).encode()
         with self.send(f"{self.base}/v2/{repository}/manifests/{tag}", "PUT", body, MANIFEST) as got:
             assert got.status == 201, got.status

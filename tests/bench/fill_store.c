@@ -4,8 +4,9 @@
 //
 //     fill_store DIRECTORY COUNT REGISTRY REPOSITORY
 //
-// Each blob is a sparse file of zeros under a made-up digest, known to the index as delivered by REGISTRY and confirmed
-// for REPOSITORY just now: as much for a starting gateway to cope with as if it were real. Prints the last digest.
+// Each blob is a sparse file of zeros under a made-up digest (large enough for nobody to read it before), known to the
+// index as delivered by REGISTRY and confirmed for REPOSITORY just now: as much for a starting gateway to cope with as
+// if it were real. Prints the last digest.
 
 #include "mirrors/store/index.h"
 
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOB_SIZE = 64 * 1024, BATCH = 1000, NOTES = 3, PATH_SIZE = 4096 };
+enum { BLOB_SIZE = 1 << 20, BATCH = 1000, NOTES = 3, PATH_SIZE = 4096 };
 
 struct blob {
     char digest[DIGEST_TEXT_MAX + 1];
@@ -94,6 +95,8 @@ int main(int argc, char **argv) {
         die(err.text);
     for (size_t from = 0; from < count; from += BATCH)
         fill(i, argv[1], from, count - from < BATCH ? count - from : BATCH, argv[3], argv[4]);
+    if (index_set_unclean(i, false) != INDEX_OK)
+        die(index_error(i));
     index_close(i);
     make_digest(count - 1, last);
     printf("%s\n", last);

@@ -29,6 +29,7 @@ enum {
     READ_SIZE = 256 * 1024,
     HEAD_MAX = 16 * 1024,
     EVENTS = 256,
+    TURN = READ_SIZE, ///< For each connection, then the others.
     TICK_MS = 50,
     SLOW_SOCKET = 64 * 1024,
     CONNECTIONS_MAX = 10000
@@ -185,11 +186,11 @@ static bool print(const struct answer *a, const struct options *o) {
     return a->status == 200 && (a->whole || o->seconds > 0);
 }
 
-/// Take what is there, and go on to the next answer. False: an answer was not right.
+/// Take what is there, about `max` bytes, and go on to the next answer. False: an answer was not right.
 static bool advance(struct connection *c, const struct options *o, size_t max, int *open) {
     bool fine = true;
     while (c->left > 0 && max > 0) {
-        ssize_t n = read_some(c, max);
+        ssize_t n = read_some(c, o->rate > 0 ? max : SIZE_MAX); // Else whole records: TLS keeps no rest.
         if (n < 0)
             break;
         max -= (size_t)n < max ? (size_t)n : max;
@@ -211,7 +212,7 @@ static bool run_fast(struct connection *all, const struct options *o, int epoll,
     while (open > 0 && now() < end) {
         int n = epoll_wait(epoll, events, EVENTS, TICK_MS);
         for (int i = 0; i < n; i++)
-            fine = advance(events[i].data.ptr, o, SIZE_MAX, &open) && fine;
+            fine = advance(events[i].data.ptr, o, TURN, &open) && fine;
     }
     return fine;
 }
@@ -233,7 +234,7 @@ static bool run_slow(struct connection *all, const struct options *o, double sta
 static bool run(struct connection *all, const struct options *o) {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < o->count; i++) {
-        struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.ptr = &all[i]};
+        struct epoll_event e = {.events = EPOLLIN, .data.ptr = &all[i]};
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, all[i].fd, &e) != 0)
             die("epoll");
     }

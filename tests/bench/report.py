@@ -16,7 +16,8 @@ def row(*cells):
 
 FIGURES = {  # figure: (heading, format)
     "rate": ("{unit}", "{:.0f}"), "cpu": ("CPU {per}", "{:.3g}"), "first": ("first byte, ms", "{:.1f}"),
-    "gets": ("upstream GETs", "{:.0f}"), "done": ("all done after, s", "{:.2f}"), "spread": ("first bytes within, ms", "{:.1f}"),
+    "gets": ("upstream GETs", "{:.0f}"), "done": ("all done after, s", "{:.2f}"),
+    "spread": ("first bytes within, ms", "{:.1f}"),
 }
 UNITS = {"Requests": ("requests/s", "µs a request"), "Stored": ("MiB/s", "s a GiB"), "Cold": ("MiB/s", "s a GiB")}
 
@@ -85,13 +86,15 @@ def stored_aims(work, results):
 
 def first_byte_aim(work, results):
     mine, direct = median(results[work]["pullgate"], "first"), median(results[work]["direct"], "first")
-    return mine <= 1.2 * direct, f"{work.title}, first byte: {mine:.2f} ms, direct {direct:.2f} ms: {mine / direct:.2f} (aim: at most 1.2)"
+    return mine <= 1.2 * direct, (f"{work.title}, first byte: {mine:.2f} ms, direct {direct:.2f} ms: "
+                                  f"{mine / direct:.2f} (aim: at most 1.2)")
 
 
 def cold_aims(work, results, sha):
     yield at_least(f"{work.title}, MiB/s", ratio(results, work, "rate"), 0.75)
     mine, limit = median(results[work]["pullgate"], "cpu"), median(results[work]["nginx"], "cpu") + sha
-    yield mine <= limit, f"{work.title}, CPU a GiB: {mine:.2f} s (aim: at most nginx's plus SHA-256's {sha:.2f} s: {limit:.2f} s)"
+    yield mine <= limit, (f"{work.title}, CPU a GiB: {mine:.2f} s "
+                          f"(aim: at most nginx's plus SHA-256's {sha:.2f} s: {limit:.2f} s)")
     yield first_byte_aim(work, results)
 
 
@@ -126,8 +129,9 @@ def alone(figures):
     if "slow" in figures:
         value = figures["slow"]["bytes"] / MIB
         yield value <= 64, f"anonymous memory with 1,000 slow readers, plain: {value:.1f} MiB (aim: 64 MiB)"
-        yield None, (f"anonymous memory with 1,000 slow readers, TLS: {figures['slow_tls']['bytes'] / MIB:.1f} MiB (no aim); "
-                     f"the readers got {figures['slow']['read']:.0%} of their rate, by TLS {figures['slow_tls']['read']:.0%}")
+        plain, tls = figures["slow"], figures["slow_tls"]
+        yield None, (f"anonymous memory with 1,000 slow readers, TLS: {tls['bytes'] / MIB:.1f} MiB (no aim); "
+                     f"the readers got {plain['read']:.0%} of their rate, by TLS {tls['read']:.0%}")
     if "decision" in figures:
         value = figures["decision"] / 1000
         yield value <= 2, f"a decision among 10,000 rules: {value:.2f} µs (aim: 2 µs)"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers that are compared, and the registry behind them: how each is configured, started, stopped and watched.
 
-All stand on the loopback and ask one registry (Debian's docker-registry) over TLS. Each answers by plain HTTP on one port and by TLS on
-another, with the same certificate. CPU is utime + stime of all processes of a server.
+All stand on the loopback and ask one registry (Debian's docker-registry) over TLS. Each answers by plain HTTP on one
+port and by TLS on another, with the same certificate. CPU is utime + stime of all processes of a server.
 """
 
 import hashlib
@@ -184,7 +184,9 @@ class Nginx(Server):
 
 class Pullgate(Server):
     def forget(self, repository, digest):
-        run(self.started[0].args[0], "store", "rm", f"{REGISTRY_NAME}/{repository}", "--config", self.directory / "pullgate.json")
+        command = [self.started[0].args[0], "store", "rm", "--config", str(self.directory / "pullgate.json"),
+                   f"{REGISTRY_NAME}/{repository}"]
+        subprocess.run(command, capture_output=True, check=False)  # Only for room.
 
     def anonymous(self):
         return resident_anonymous(self.started[0].pid)
@@ -202,7 +204,8 @@ def start_upstream(directory, certs):
     port = free_port()
     server = Registry("upstream", directory / "upstream", port, port)
     config = server.directory / "config.yml"
-    config.write_text(REGISTRY.format(dir=server.directory / "content", port=port, tls=registry_tls(certs), silent="false"))
+    config.write_text(REGISTRY.format(dir=server.directory / "content", port=port, tls=registry_tls(certs),
+                                      silent="false"))
     return server.start(port, "docker-registry", "serve", config)
 
 
@@ -247,18 +250,22 @@ def start_nginx(directory, certs, upstream, threads):
                         upstream=upstream.ports[True], threads=threads, holds=TAG_HOLDS)
     config = server.directory / "nginx.conf"
     config.write_text(text)
-    server.start(server.ports[False], "nginx", "-p", server.directory, "-e", server.directory / "error.log", "-c", config)
+    server.start(server.ports[False], "nginx", "-p", server.directory, "-e", server.directory / "error.log", "-c",
+                 config)
     return server, text
 
 
 def pullgate_config(directory, certs, upstream, threads, ports, store):
     return {
         "listeners": [{"address": f"127.0.0.1:{ports[False]}"},
-                      {"address": f"127.0.0.1:{ports[True]}", "tls": {"certificate": str(certs / "server.pem"), "key": str(certs / "server.key")}}],
+                      {"address": f"127.0.0.1:{ports[True]}",
+                       "tls": {"certificate": str(certs / "server.pem"), "key": str(certs / "server.key")}}],
         "control": str(directory / "control.sock"),
-        "registries": {REGISTRY_NAME: {"endpoints": [f"https://localhost:{upstream.ports[True]}"], "ca": str(certs / "ca.pem"),
+        "registries": {REGISTRY_NAME: {"endpoints": [f"https://localhost:{upstream.ports[True]}"],
+                                       "ca": str(certs / "ca.pem"),
                                        "private_addresses": ["127.0.0.0/8", "::1/128"]}},
-        "rules": [{"deny": [f"{REGISTRY_NAME}/forbidden/**"]}, {"allow": [f"{REGISTRY_NAME}/team/**", f"{REGISTRY_NAME}/bench/*"]},
+        "rules": [{"deny": [f"{REGISTRY_NAME}/forbidden/**"]},
+                  {"allow": [f"{REGISTRY_NAME}/team/**", f"{REGISTRY_NAME}/bench/*"]},
                   {"deny": ["**"], "message": "{image} is not on the list of {rule}"}],
         "store": {"directory": str(store), "tag_ttl": TAG_HOLDS},
         "log": {"file": str(directory / "pullgate.log")},

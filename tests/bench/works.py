@@ -28,11 +28,13 @@ class Bench:
         self.upstream, self.content = upstream, material
         self.serial = 0
 
-    def pull(self, server, tls, count, path, *options):
+    def pull_command(self, server, tls, count, path, *options):
+        ca = ["-s", self.certs / "ca.pem"] if tls else []
+        return [str(c) for c in (self.tools / "pull", *ca, *options, server.ports[tls], count, server.path(path))]
+
+    def pull(self, server, tls, count, path):
         """(first byte, last byte, bytes) of each answer, in seconds from the first request."""
-        command = [self.tools / "pull", *(["-s", self.certs / "ca.pem"] if tls else []), *options, server.ports[tls], count,
-                   server.path(path)]
-        got = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False)
+        got = subprocess.run(self.pull_command(server, tls, count, path), capture_output=True, text=True, check=False)
         if got.returncode != 0:
             raise SystemExit(f"bench: {server.name}: {path}: {got.stdout[-300:]}{got.stderr[-300:]}")
         rows = [line.split() for line in got.stdout.splitlines()]
@@ -71,9 +73,10 @@ class Requests:
         scheme = "https" if self.tls else "http"
         url = f"{scheme}://localhost:{server.ports[self.tls]}{server.path(self.path)}"
         before = server.cpu()
-        out = servers.run("wrk", "-t2", "-c64", f"-d{bench.args.seconds}s", "-H", f"Accept: {content.MANIFEST}", url).stdout
+        out = servers.run("wrk", "-t2", "-c64", f"-d{bench.args.seconds}s", "-H", f"Accept: {content.MANIFEST}",
+                          url).stdout
         cpu = server.cpu() - before
-        if "Non-2xx" in out or "Socket errors" in out:
+        if "Non-2xx" in out or re.search(r"(connect|read|write) [1-9]", out):  # Time-outs only make it slow.
             raise SystemExit(f"bench: {server.name}: {url}:\n{out}")
         count = int(re.search(r"(\d+) requests in", out).group(1))
         return {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)), "cpu": cpu / count * 1e6}
@@ -167,9 +170,8 @@ class Crowd:
 
 def slow_readers(bench, gate, path, tls):
     """Anonymous memory while 1,000 clients read slowly: its maximum, sampled."""
-    command = [bench.tools / "pull", *(["-s", bench.certs / "ca.pem"] if tls else []), "-r", SLOW_RATE, "-t", SLOW_SECONDS,
-               gate.ports[tls], SLOW_CLIENTS, gate.path(path)]
-    client = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True)
+    command = bench.pull_command(gate, tls, SLOW_CLIENTS, path, "-r", SLOW_RATE, "-t", SLOW_SECONDS)
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     most = 0
     while client.poll() is None:
         most = max(most, gate.anonymous())
@@ -195,8 +197,8 @@ def start_times(bench, blobs, times):
     """Seconds from exec to the first 200, for a blob from a store of many; a clean stop before, a warm page cache."""
     store = bench.directory / "many"
     digest = servers.run(bench.tools / "fill_store", store, blobs, servers.REGISTRY_NAME, "bench/many").stdout.strip()
-    gate = servers.start_pullgate(bench.directory / "start", bench.certs, bench.upstream, bench.args.threads, bench.args.binary,
-                                  store)
+    gate = servers.start_pullgate(bench.directory / "start", bench.certs, bench.upstream, bench.args.threads,
+                                  bench.args.binary, store)
     path = gate.path(f"/v2/bench/many/blobs/{digest}")
     assert ask_once(gate.ports[False], path)
     gate.stop()

@@ -81,6 +81,7 @@ def registries(bed):
     found = {
         "broken.test": registry(at(FAR), redirect_hosts=["localhost"]),
         "limited.test": registry(at(FAR)),  # whoever says "later" is left alone for so long
+        "limited-tokens.test": registry(at(FAR)),
         "cred.test": registry({"url": at(FAR), "credentials": "robot"}, redirect_hosts=["localhost"]),
         "realm.test": registry(at(FAR), realm_hosts=["localhost"]),
         "guard.test": registry(at(FAR), redirect_hosts=["localhost"], private_addresses=[f"{FAR}/32"]),

@@ -194,11 +194,10 @@ def store(gateway, *args, limit=60, **more):
 
 
 class Reader:
-    """A client on a socket of its own, of which the test says when it reads. Its kernel takes little by itself."""
+    """A client on a socket of its own, of which the test says when it reads. `room`: what its kernel takes by itself."""
 
-    def __init__(self, gateway, repo, content, registry=PLACE, value=None):
-        self.size = len(content)
-        self.sock = gateway.connect(receive_buffer=16 * KIB)
+    def __init__(self, gateway, repo, content, registry=PLACE, value=None, room=256 * KIB):
+        self.sock = gateway.connect(receive_buffer=room)
         ranged = f"Range: {value}\r\n" if value else ""
         target = f"{blob_path(repo, content)}?ns={registry}"
         self.sock.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n{ranged}Connection: close\r\n\r\n".encode())

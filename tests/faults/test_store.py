@@ -139,13 +139,14 @@ def test_a_tag_that_moved(own_gateway, up, repo):
     gateway = own_gateway(store={"tag_ttl": "0s"})
     first = hold(gateway, up, Image(repo, f"{repo} 1"))
     second = Image(repo, f"{repo} 2").script(up)
+    before = len(asked(up, repo))
     for _ in range(2):
         got = pull_manifest(gateway, repo)
         assert_whole(got, second.body)
         assert got.header("docker-content-digest") == second.digest
     assert_whole(pull_manifest(gateway, repo, first.digest), first.body)
-    fetched = [path for method, path in asked(up, repo) if method == "GET" and path in (second.by_tag, second.by_digest)]
-    assert len(fetched) == 2, f"once for each image, and the old one by its tag: {fetched}"
+    fetched = [path for method, path in asked(up, repo)[before:] if method == "GET"]
+    assert fetched in ([second.by_tag], [second.by_digest]), f"only the new one, once: {fetched}"
 
 
 def test_a_tag_within_its_time_may_have_moved(own_gateway, up, repo):

@@ -9,7 +9,7 @@ import pytest
 
 from gateway import assert_whole
 from stores import (KIB, MIB, Reader, asked, blob_path, gated, gets, is_held, pull_blob, pull_right, ranged_or, sample, wait_for, wait_held)
-from upstream import blob, head, redirect, stream
+from upstream import Gone, blob, head, redirect, stream
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_all_leave(own_gateway, up, repo, gate, finish, there, goes_on):
     gateway = own_gateway(store={"finish": finish} if finish else {})
     content = sample(repo, 4 * MIB)
     path, at = blob_path(repo, content), 4 * MIB * there // 100
-    up.at(path, gated(content, at, gate))
+    up.at(path, trickling(content, at, gate))
     for reader in [Reader(gateway, repo, content).read_to(at - 64 * KIB if at > 64 * KIB else 1) for _ in range(2)]:
         reader.leave()
     if goes_on:
@@ -118,6 +118,36 @@ def test_all_leave(own_gateway, up, repo, gate, finish, there, goes_on):
         wait_for(lambda: not list((gateway.store / "tmp").iterdir()), 10, "something is left in tmp/")
         up.at(path, blob(content))
         pull_right(gateway, repo, content)
+
+
+def trickling(content, at, gate):
+    """`at` bytes at once, then a few now and then until the gate opens."""
+
+    def step(request, wire):
+        wire.send(head(200, [("Content-Length", len(content))]))
+        wire.send(content[:at])
+        sent = at
+        try:
+            while not gate.wait(0.05):
+                wire.send(content[sent : min(sent + 512, len(content) - 1)])
+                sent = min(sent + 512, len(content) - 1)
+            wire.send(content[sent:])
+            wire.upstream.sent[request.path] = len(content)
+        except Gone:
+            wire.upstream.cut.append(request.path)
+            raise
+
+    return step
+
+
+def test_all_leave_an_upstream_that_says_nothing_more(own_gateway, up, repo, gate):
+    """That it is silent is no reason to hold on to it for longer."""
+    gateway = own_gateway(store={"finish": "never"})
+    content = sample(repo, 4 * MIB)
+    path = blob_path(repo, content)
+    up.at(path, gated(content, 2 * MIB, gate))
+    Reader(gateway, repo, content).read_to(MIB).leave()
+    wait_for(lambda: path in up.cut, 20, "nobody wants it and it goes on")
 
 
 def test_somebody_comes_in_time(own_gateway, up, repo, gate):

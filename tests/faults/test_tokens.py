@@ -216,7 +216,7 @@ def token_faults():
 def test_token_endpoints_that_fail(gateway, up, repo, fault):
     guarded(up, repo, here(up, repo), SECRETS["token"])
     up.at(f"/token/{repo}", token_faults()[fault])
-    got = pull(gateway, repo)
+    got = pull(gateway, repo, "limited-tokens.test" if fault == "429" else "broken.test")
     if fault in ("401", "403"):
         assert_denied(got, reason="upstream_auth")
     elif fault == "429":

@@ -67,6 +67,7 @@ static const struct format_row json_rows[] = {
       .bytes = 9218,
       .ms = 120,
       .verified = 1,
+      .source = "hit",
       .dropped = 3,
       .message = "fine"},
      "{\"v\":1,\"time\":\"2026-01-02T03:04:05.678Z\",\"event\":\"request\",\"id\":\"01J\",\"gateway\":\"gw1\","
@@ -76,7 +77,7 @@ static const struct format_row json_rows[] = {
      "\"media_type\":\"application/vnd.oci.image.index.v1+json\",\"action\":\"pull\",\"decision\":\"allow\","
      "\"would\":\"deny\",\"would_rule\":\"rules[2]\",\"rule\":\"rules[0]\",\"reason\":\"rule\","
      "\"upstream\":\"registry-1.docker.io\",\"hops\":[\"a.example\",\"b.example:8443\"],\"status\":200,\"bytes\":9218,"
-     "\"ms\":120,\"verified\":true,\"dropped\":3,\"message\":\"fine\"}\n"},
+     "\"ms\":120,\"verified\":true,\"dropped\":3,\"source\":\"hit\",\"message\":\"fine\"}\n"},
     {"a line break and quotes cannot forge a line or a field",
      {.event = "request", .user_agent = "x\"}\n{\"v\":1,\"decision\":\"allow\"", .bytes = -1, .ms = -1, .verified = -1},
      "{\"v\":1,\"time\":\"2026-01-02T03:04:05.678Z\",\"event\":\"request\",\"gateway\":\"gw1\","

@@ -144,7 +144,7 @@ Test(store_evict, a_tag_is_kept_with_what_it_leads_to, .timeout = 60) {
     struct store_settings settings = kit_settings(directory, NULL);
     settings.keep = keep_v1;
     struct store *s = kit_open(&settings);
-    put_many(s, 0, 10);
+    put_many(s, 0, 20);
     char top[DIGEST_TEXT_MAX + 1], child[DIGEST_TEXT_MAX + 1];
     free(kit_content(3, LEN, top));
     free(kit_content(4, LEN, child));
@@ -153,11 +153,14 @@ Test(store_evict, a_tag_is_kept_with_what_it_leads_to, .timeout = 60) {
     store_note_tag(s, KIT_REPOSITORY, "v1", &t);
     store_note_edge(s, KIT_REPOSITORY, &(struct store_edge){top, child, 0});
     atomic_fetch_add(&passed, 1000);
-    settings.max_size = 4 * KIB100;
+    settings.max_size = 10 * KIB100;
     store_reconfigure(s, &settings);
     cr_expect(falls_below(s, settings.max_size), "evicted");
     cr_expect(is_held(s, 3) && is_held(s, 4), "kept");
-    cr_expect(!is_held(s, 0), "the others go");
+    unsigned held = 0;
+    for (unsigned n = 0; n < 20; n++)
+        held += is_held(s, n);
+    cr_expect(held <= 10, "others go: %u stay", held);
     store_close(s);
     kit_remove(directory);
 }

@@ -74,6 +74,10 @@ class Client:
         """Pull and run; the output has the image's greeting."""
         raise NotImplementedError
 
+    def forget(self):
+        """Remove all that it has pulled, so that it asks for all of it again."""
+        raise NotImplementedError
+
     def use(self, reference):
         """Pull and do what can be done with it: run it, if this client can."""
         return self.run(reference) if self.can_run else self.pull(reference)
@@ -122,6 +126,9 @@ class DockerPull(Client):
 
     def run(self, reference):
         return self.docker("run", "--rm", "--network", "none", "--pull", "always", reference)
+
+    def forget(self):
+        self.docker("system", "prune", "--all", "--force").must_work()
 
     def use(self, reference):
         # Where nothing can run, a container is made: the image's layers are put together for it.
@@ -266,6 +273,11 @@ class Containerd(Client):
     def pull(self, reference):
         return self.ctr("images", "pull", "--hosts-dir", f"{self.folder}/hosts", "--platform", "linux/amd64", reference)
 
+    def forget(self):
+        names = self.ctr("images", "list", "--quiet").must_work().split()
+        if names:
+            self.ctr("images", "remove", "--sync", *names).must_work()
+
     def push(self, reference):
         return self.ctr("images", "push", "--hosts-dir", f"{self.folder}/hosts", reference)
 
@@ -325,6 +337,9 @@ class ContainersImage(Client):
 
 
 class Podman(ContainersImage):
+    def forget(self):
+        self.tool("podman", *self.storage(), "rmi", "--all", "--force").must_work()
+
     def pull(self, reference):
         return self.tool("podman", *self.storage(), "pull", reference)
 
@@ -334,6 +349,9 @@ class Podman(ContainersImage):
 
 
 class Buildah(ContainersImage):
+    def forget(self):
+        self.tool("buildah", *self.storage(), "rmi", "--all", "--force").must_work()
+
     def pull(self, reference):
         return self.tool("buildah", *self.storage(), "pull", reference)
 
@@ -346,6 +364,9 @@ class Buildah(ContainersImage):
 class Skopeo(ContainersImage):
     can_run, why_not_run = False, "skopeo copies only"
     words_by_tag = today("skopeo")
+
+    def forget(self):
+        """It keeps nothing: each copy is a folder of its own."""
 
     def pull(self, reference):
         return self.tool(binary("skopeo"), "copy", f"docker://{reference}", f"dir:{self.folder}/{unique('copy')}")
