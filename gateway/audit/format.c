@@ -41,12 +41,11 @@ static int hop_count(const struct audit_record *r) {
 
 // --- JSON ---
 
-static void add_string(struct buf *out, const char *name, const char *value) {
+// `key` with what stands around it: `,"event":`.
+static void add_string(struct buf *out, const char *key, const char *value) {
     if (!given(value))
         return;
-    buf_adds(out, ",\"");
-    buf_adds(out, name);
-    buf_adds(out, "\":");
+    buf_adds(out, key);
     buf_add_json(out, value, audit_kept(value));
 }
 
@@ -126,33 +125,33 @@ static void format_json(struct buf *out, const struct audit_record *r, const cha
     buf_adds(out, ",\"time\":\"");
     add_time(out, now_ms);
     buf_adds(out, "\"");
-    add_string(out, "event", r->event);
-    add_string(out, "id", r->id);
-    add_string(out, "gateway", gateway);
-    add_string(out, "config", r->config);
-    add_string(out, "listener", r->listener);
-    add_string(out, "route", r->route);
-    add_string(out, "client", r->client);
-    add_string(out, "who", r->who);
-    add_string(out, "how", r->how);
-    add_string(out, "user_agent", r->user_agent);
-    add_string(out, "method", r->method);
-    add_string(out, "registry", r->registry);
-    add_string(out, "repository", r->repository);
-    add_string(out, "reference", r->reference);
-    add_string(out, "digest", r->digest);
-    add_string(out, "media_type", r->media_type);
-    add_string(out, "action", r->action);
-    add_string(out, "decision", r->decision);
-    add_string(out, "would", r->would);
-    add_string(out, "would_rule", r->would_rule);
-    add_string(out, "rule", r->rule);
-    add_string(out, "reason", r->reason);
-    add_string(out, "upstream", r->upstream);
+    add_string(out, ",\"event\":", r->event);
+    add_string(out, ",\"id\":", r->id);
+    add_string(out, ",\"gateway\":", gateway);
+    add_string(out, ",\"config\":", r->config);
+    add_string(out, ",\"listener\":", r->listener);
+    add_string(out, ",\"route\":", r->route);
+    add_string(out, ",\"client\":", r->client);
+    add_string(out, ",\"who\":", r->who);
+    add_string(out, ",\"how\":", r->how);
+    add_string(out, ",\"user_agent\":", r->user_agent);
+    add_string(out, ",\"method\":", r->method);
+    add_string(out, ",\"registry\":", r->registry);
+    add_string(out, ",\"repository\":", r->repository);
+    add_string(out, ",\"reference\":", r->reference);
+    add_string(out, ",\"digest\":", r->digest);
+    add_string(out, ",\"media_type\":", r->media_type);
+    add_string(out, ",\"action\":", r->action);
+    add_string(out, ",\"decision\":", r->decision);
+    add_string(out, ",\"would\":", r->would);
+    add_string(out, ",\"would_rule\":", r->would_rule);
+    add_string(out, ",\"rule\":", r->rule);
+    add_string(out, ",\"reason\":", r->reason);
+    add_string(out, ",\"upstream\":", r->upstream);
     add_hops(out, r);
     add_numbers(out, r);
-    add_string(out, "source", r->source);
-    add_string(out, "message", r->message);
+    add_string(out, ",\"source\":", r->source);
+    add_string(out, ",\"message\":", r->message);
     buf_adds(out, "}\n");
 }
 

@@ -81,7 +81,7 @@ void exchange_would(struct exchange *ex, const char *would, const char *why) {
 
 void exchange_came_by(struct exchange *ex, const struct fetch_result *r) {
     memcpy(ex->upstream, r->upstream, sizeof(ex->upstream));
-    memcpy(ex->hops, r->hops, sizeof(ex->hops));
+    memcpy(ex->hops, r->hops, (size_t)r->hop_count * sizeof(ex->hops[0]));
     ex->hop_count = r->hop_count;
     if (r->unlisted_host[0] != '\0') {
         char key[HOSTPORT_TEXT_MAX + 32];

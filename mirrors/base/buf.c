@@ -145,13 +145,22 @@ static bool is_c1(const unsigned char *s, size_t character) {
     return character == 2 && s[0] == 0xc2 && s[1] < 0xa0;
 }
 
+// Eight characters at a time, which is most of what there is: all of them ASCII that needs no escape? Each test sets
+// the high bit of a byte that fails it; a borrow or carry comes only from such a byte.
+static bool eight_plain(const unsigned char *s) {
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t w;
+    memcpy(&w, s, sizeof w);
+    uint64_t control = w - ones * 0x20, quote = (w ^ ones * '"') - ones, backslash = (w ^ ones * '\\') - ones;
+    uint64_t del = w + ones;
+    return ((w | control | quote | backslash | del) & ones << 7) == 0;
+}
+
 static size_t plain_run(const unsigned char *s, size_t len) {
     size_t run = 0;
+    while (run + 8 <= len && eight_plain(s + run))
+        run += 8;
     while (run < len && !needs_escape(s[run])) {
-        if (s[run] < 0x80) {
-            run++;
-            continue;
-        }
         size_t character = buf_utf8_len(s + run, len - run);
         if (character == 0 || is_c1(s + run, character))
             break;

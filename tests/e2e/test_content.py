@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Refused for what comes back: content that leads elsewhere, registries that send the gateway elsewhere."""
 
-import time
 import json
+import time
 
 import pytest
 

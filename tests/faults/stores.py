@@ -4,8 +4,11 @@
 import json
 import os
 import select
+import socket
 import subprocess
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 from gateway import BINARY
 from images import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, encode
@@ -13,7 +16,7 @@ from upstream import Gone, blob, digest, head, manifest
 
 KIB, MIB = 1024, 1024 * 1024
 PLACE = "broken.test"  # the registry that is asked unless a test says another
-SETTLED = 3  # seconds after which the index has everything: it is written at least each second
+SETTLED = 1.5  # seconds without a write after which the index has everything: it is written at least each second
 
 
 def sample(salt, size):
@@ -29,6 +32,16 @@ def wait_for(condition, limit=10, why="it did not happen"):
         assert time.monotonic() < end, why() if callable(why) else why
         time.sleep(0.05)
     return found
+
+
+def side_by_side(rows, test):
+    """test(number, *row) for each row, all at once: for tests that wait long for something."""
+    with ThreadPoolExecutor(len(rows)) as pool:
+        runs = [(row, pool.submit(test, n, *row)) for n, row in enumerate(rows)]
+    failed = {row: run.exception() for row, run in runs if run.exception()}
+    if failed:
+        print(*(f"{row}: {''.join(traceback.format_exception(why))}" for row, why in failed.items()), sep="\n")
+    assert not failed
 
 
 # --- images ---
@@ -144,6 +157,20 @@ def hold_blob(gateway, up, repo, content, registry=PLACE):
     return content
 
 
+def settle(gateway):
+    """Until the index has everything."""
+    seen, since = None, 0.0
+
+    def is_still():
+        nonlocal seen, since
+        now = [(path.stat().st_size, path.stat().st_mtime_ns) for path in (gateway.store / "index.db", gateway.store / "index.db-wal") if path.exists()]
+        if now != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= SETTLED
+
+    wait_for(is_still, 20, "the index is written without end")
+
+
 def disk_use(directory):
     """As `du`: blocks, not bytes of content."""
     total = 0
@@ -221,7 +248,8 @@ class Reader:
         return self
 
     def drain(self, limit=30):
-        """To its end; the body."""
+        """To its end, and no longer slowly; the body."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * MIB)
         wait_for(lambda: not self.more(0.2), limit, lambda: f"no end after {len(self.got)} bytes")
         self.sock.close()
         return self.body

@@ -8,8 +8,8 @@ import pytest
 
 from gateway import assert_denied, assert_oci_error, assert_whole
 from images import OCI_INDEX, document, encode, script_manifest
-from stores import (MIB, Image, PLACE, SETTLED, asked, blob_path, chunked, described, gets, hold, hold_blob, is_held, path_of, pull_blob,
-                    pull_manifest, pull_right, sample, wait_for, wait_held)
+from stores import (MIB, Image, PLACE, asked, blob_path, chunked, described, gets, hold, hold_blob, is_held, path_of, pull_blob,
+                    pull_manifest, pull_right, sample, settle, wait_for, wait_held)
 from upstream import answer, blob, digest, error, manifest
 
 
@@ -224,7 +224,7 @@ def test_a_head_of_what_is_held(keeping, up, repo):
 def test_after_a_restart_nothing_is_asked(own_gateway, keeping, up, repo, how):
     image = hold(keeping, up, Image(repo))
     if how == "killed":
-        time.sleep(SETTLED)
+        settle(keeping)
         keeping.process.kill()
         keeping.process.wait()
         more = {"store": keeping.settings["store"]}

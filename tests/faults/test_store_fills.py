@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway import assert_whole
-from stores import (KIB, MIB, Reader, asked, blob_path, gated, gets, is_held, pull_blob, pull_right, ranged_or, sample, wait_for, wait_held)
+from stores import (KIB, MIB, Reader, asked, blob_path, gated, gets, is_held, pull_blob, pull_right, ranged_or, sample, side_by_side,
+                    wait_for, wait_held)
 from upstream import Gone, blob, head, redirect, stream
 
 
@@ -96,28 +97,40 @@ def test_a_slow_first_client_does_not_hold_the_others(keeping, up, repo):
 # --- all leave ---
 
 
-@pytest.mark.parametrize("finish,there,goes_on", [("50%", 60, True), ("50%", 10, False), ("0%", 1, True), ("100%", 90, False), ("never", 95, False),
-                                                  (None, 60, True), (None, 10, False)])
-def test_all_leave(own_gateway, up, repo, gate, finish, there, goes_on):
-    gateway = own_gateway(store={"finish": finish} if finish else {})
+ALL_LEAVE = [  # finish, how much is there in percent, does it go on
+    ("50%", 60, True), ("50%", 10, False), ("0%", 1, True), ("100%", 90, False), ("never", 95, False), (None, 60, True), (None, 10, False),
+]
+
+
+def test_all_leave(own_gateway, up, repo):
+    """Each row takes as long as somebody else is waited for, so they do so side by side."""
+    gateways = [own_gateway(store={"finish": finish} if finish else {}) for finish, _, _ in ALL_LEAVE]
+    side_by_side(ALL_LEAVE, lambda n, _, there, goes_on: all_leave(gateways[n], up, f"{repo}/{n}", there, goes_on))
+
+
+def all_leave(gateway, up, repo, there, goes_on):
+    gate = threading.Event()
     content = sample(repo, 4 * MIB)
     path, at = blob_path(repo, content), 4 * MIB * there // 100
     up.at(path, trickling(content, at, gate))
-    for reader in [Reader(gateway, repo, content).read_to(at - 64 * KIB if at > 64 * KIB else 1) for _ in range(2)]:
-        reader.leave()
-    if goes_on:
-        time.sleep(7)  # longer than anybody is waited for
-        assert path not in up.cut, "it was given up"
+    try:
+        for reader in [Reader(gateway, repo, content).read_to(at - 64 * KIB if at > 64 * KIB else 1) for _ in range(2)]:
+            reader.leave()
+        if goes_on:
+            time.sleep(7)  # longer than anybody is waited for
+            assert path not in up.cut, "it was given up"
+            gate.set()
+            wait_held(gateway, content)
+            pull_right(gateway, repo, content)
+            assert len(gets(up, repo, content)) == 1
+        else:
+            wait_for(lambda: path in up.cut, 15, "nobody wants it and it goes on")
+            assert path not in up.sent and not is_held(gateway, content)
+            wait_for(lambda: not list((gateway.store / "tmp").iterdir()), 10, "something is left in tmp/")
+            up.at(path, blob(content))
+            pull_right(gateway, repo, content)
+    finally:
         gate.set()
-        wait_held(gateway, content)
-        pull_right(gateway, repo, content)
-        assert len(gets(up, repo, content)) == 1
-    else:
-        wait_for(lambda: path in up.cut, 15, "nobody wants it and it goes on")
-        assert path not in up.sent and not is_held(gateway, content)
-        wait_for(lambda: not list((gateway.store / "tmp").iterdir()), 10, "something is left in tmp/")
-        up.at(path, blob(content))
-        pull_right(gateway, repo, content)
 
 
 def trickling(content, at, gate):
