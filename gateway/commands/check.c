@@ -5,6 +5,7 @@
 #include "gateway/commands/commands.h"
 
 #include "gateway/config/config.h"
+#include "gateway/identity/identity.h"
 #include "mirrors/base/buf.h"
 #include "mirrors/base/mem.h"
 
@@ -99,6 +100,11 @@ static int check(const struct options *o, struct report *report) {
         return refuse(report, err.text);
     if (!config_check_certificates(c, now, NULL, NULL, &err)) {
         err_prefix(&err, "%s: ", name);
+        config_unref(c);
+        return refuse(report, err.text);
+    }
+    if (!identity_settings_usable(&c->identity, &err)) {
+        err_prefix(&err, "%s: identity: ", name);
         config_unref(c);
         return refuse(report, err.text);
     }

@@ -63,6 +63,8 @@ static void print_start(const struct config *c) {
         server_url(&c->listeners[i], url, sizeof(url));
         fprintf(stderr, "pullgate %s serves %s\n", PULLGATE_VERSION, url);
     }
+    if (c->store.enabled)
+        fprintf(stderr, "It keeps what it fetches in %s\n", c->store.directory);
     if (c->monitor)
         fprintf(stderr, "mode \"monitor\": NOTHING IS ENFORCED; what would be denied is only logged\n");
     if (c->path == NULL && c->listener_count > 0) {

@@ -125,8 +125,18 @@ static void made_put(struct denials *d, const struct route *route, const char *d
     pthread_mutex_unlock(&d->lock);
 }
 
+/// Asked for every digest that anybody wants, mostly when nothing was made.
+static bool made_none(struct denials *d) {
+    pthread_mutex_lock(&d->lock);
+    bool none = lru_count(d->table) == 0;
+    pthread_mutex_unlock(&d->lock);
+    return none;
+}
+
 static bool made_get(struct denials *d, const struct route *route, int64_t now, struct made *out) {
     char key[IMAGE_TEXT_MAX + 1];
+    if (made_none(d))
+        return false;
     size_t key_len = made_key(route, route->digest, key, sizeof key);
     pthread_mutex_lock(&d->lock);
     const struct made *m = lru_get(d->table, key, key_len);

@@ -75,18 +75,30 @@ static bool certificate_end(const struct listener *l, int64_t *end) {
     return *end >= 0;
 }
 
+/// False: it has no such list.
+static bool revocation_end(const struct listener *l, int64_t *end) {
+    *end = l->trust != NULL ? peer_trust_crl_ends(l->trust) : INT64_MAX;
+    return *end >= 0 && *end != INT64_MAX;
+}
+
+static void add_end(struct metrics_certificate *list, size_t *count, const struct listener *l, int64_t end) {
+    struct metrics_certificate *to = &list[(*count)++];
+    to->expires = end;
+    snprintf(to->listener, sizeof(to->listener), "%s", l->address); // Names may be the same.
+}
+
 void figures_configured(struct gateway *g, const struct config *c, const struct listener_set *set) {
     if (g->metrics == NULL)
         return;
     struct metrics_configuration *m = mem_zalloc(1, sizeof(*m));
     snprintf(m->hash, sizeof(m->hash), "%s", c->hash);
     m->enforced = !c->monitor;
-    for (size_t i = 0; i < set->count && m->certificate_count < METRICS_CERTIFICATES_MAX; i++) {
-        struct metrics_certificate *to = &m->certificates[m->certificate_count];
-        if (!certificate_end(set->item[i], &to->expires))
-            continue;
-        snprintf(to->listener, sizeof(to->listener), "%s", set->item[i]->address); // Names may be the same.
-        m->certificate_count++;
+    for (size_t i = 0; i < set->count && i < METRICS_CERTIFICATES_MAX; i++) {
+        int64_t end;
+        if (certificate_end(set->item[i], &end))
+            add_end(m->certificates, &m->certificate_count, set->item[i], end);
+        if (revocation_end(set->item[i], &end))
+            add_end(m->revocations, &m->revocation_count, set->item[i], end);
     }
     metrics_configured(g->metrics, m, (int64_t)time(NULL));
     free(m);

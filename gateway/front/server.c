@@ -164,9 +164,18 @@ static bool start_upkeep(struct server *s, struct err *err) {
 
 // --- who asks ---
 
+static void on_identity_event(void *ctx, const char *sentence) {
+    struct server *s = ctx;
+    struct config *c = gateway_config(&s->gateway);
+    log_event(s, "identity", c->hash, sentence);
+    config_unref(c);
+}
+
 /// Always there: a reload may need them.
 static bool start_identities(struct server *s, struct err *err) {
     s->gateway.identities = identities_new(&s->gateway.config->identity, err);
+    if (s->gateway.identities != NULL)
+        identities_tell(s->gateway.identities, on_identity_event, s);
     return s->gateway.identities != NULL;
 }
 

@@ -94,6 +94,8 @@ struct metrics_configuration {
     bool enforced; ///< Not monitor mode.
     size_t certificate_count;
     struct metrics_certificate certificates[METRICS_CERTIFICATES_MAX];
+    size_t revocation_count; ///< Lists of revoked client certificates: when they are to be renewed.
+    struct metrics_certificate revocations[METRICS_CERTIFICATES_MAX];
 };
 
 /// This is served from now on (Unix seconds).

@@ -192,6 +192,15 @@ static void write_loops(struct buf *b, struct metrics *m) {
     write_lags(b, "pullgate_loop_lag_max_seconds", "The greatest lag since this was last read.", most, count);
 }
 
+static void write_ends(struct buf *b, const char *name, const char *help, const struct metrics_certificate *list,
+                       size_t count) {
+    text_family(b, name, "gauge", help);
+    for (size_t i = 0; i < count; i++) {
+        struct text_label labels[] = {{"listener", list[i].listener}, {0}};
+        text_sample(b, name, labels, (uint64_t)list[i].expires, TEXT_WHOLE);
+    }
+}
+
 static void write_configuration(struct buf *b, const struct metrics_configuration *c, int64_t at, bool failed) {
     struct text_label hash[] = {{"hash", c->hash}, {0}};
     text_family(b, "pullgate_config_info", "gauge", "The configuration that is served.");
@@ -202,12 +211,11 @@ static void write_configuration(struct buf *b, const struct metrics_configuratio
                 !failed, TEXT_WHOLE);
     text_single(b, "pullgate_config_last_reload_success_timestamp_seconds", "gauge",
                 "When the served configuration was read.", (uint64_t)at, TEXT_WHOLE);
-    text_family(b, "pullgate_certificate_expires_timestamp_seconds", "gauge", "When a listener's certificate ends.");
-    for (size_t i = 0; i < c->certificate_count; i++) {
-        struct text_label labels[] = {{"listener", c->certificates[i].listener}, {0}};
-        text_sample(b, "pullgate_certificate_expires_timestamp_seconds", labels, (uint64_t)c->certificates[i].expires,
-                    TEXT_WHOLE);
-    }
+    write_ends(b, "pullgate_certificate_expires_timestamp_seconds", "When a listener's certificate ends.",
+               c->certificates, c->certificate_count);
+    write_ends(b, "pullgate_client_crl_expires_timestamp_seconds",
+               "When a listener's list of revoked client certificates is to be renewed.", c->revocations,
+               c->revocation_count);
 }
 
 static void write_current_configuration(struct buf *b, struct metrics *m) {

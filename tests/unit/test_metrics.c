@@ -519,8 +519,12 @@ Test(metrics, loops_are_bounded) {
 
 Test(metrics, configuration) {
     struct metrics *m = metrics_new();
-    struct metrics_configuration c = {
-        .hash = "0123456789ab", .enforced = true, .certificate_count = 1, .certificates = {{"[::]:443", 2000000000}}};
+    struct metrics_configuration c = {.hash = "0123456789ab",
+                                      .enforced = true,
+                                      .certificate_count = 1,
+                                      .certificates = {{"[::]:443", 2000000000}},
+                                      .revocation_count = 1,
+                                      .revocations = {{"[::]:443", 1900000000}}};
     metrics_configured(m, &c, 1700000000);
     metrics_reload_failed(m);
     char *text = written_plain(m);
@@ -529,6 +533,7 @@ Test(metrics, configuration) {
     assert_line(text, "pullgate_config_last_reload_successful 0", "the last one failed");
     assert_line(text, "pullgate_config_last_reload_success_timestamp_seconds 1700000000", "an earlier one did not");
     assert_line(text, "pullgate_certificate_expires_timestamp_seconds{listener=\"[::]:443\"} 2000000000", "its end");
+    assert_line(text, "pullgate_client_crl_expires_timestamp_seconds{listener=\"[::]:443\"} 1900000000", "the list's");
     free(text);
     metrics_configured(m, &(struct metrics_configuration){.hash = "ffffffffffff"}, 1700000001);
     text = written_plain(m);
