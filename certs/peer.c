@@ -146,7 +146,7 @@ static void explain(const X509_STORE_CTX *ctx, struct err *err) {
         err_set(err, "%s is not valid before %s", whose, date);
         break;
     case X509_V_ERR_CERT_REVOKED:
-        err_set(err, "your client certificate is revoked");
+        err_set(err, "%s is revoked", whose);
         break;
     case X509_V_ERR_CRL_HAS_EXPIRED:
         err_set(err, "the list of revoked client certificates has expired: the gateway's operators must renew it");
@@ -163,8 +163,15 @@ static void explain(const X509_STORE_CTX *ctx, struct err *err) {
     }
 }
 
+/// The client's own certificate needs a list. Authorities above are looked up where there is one of who issued them.
+static int let_unlisted_authority_pass(int ok, X509_STORE_CTX *ctx) {
+    int error = X509_STORE_CTX_get_error(ctx);
+    bool unlisted = error == X509_V_ERR_UNABLE_TO_GET_CRL || error == X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER;
+    return ok == 1 || (unlisted && X509_STORE_CTX_get_error_depth(ctx) > 0);
+}
+
 static int let_old_list_pass(int ok, X509_STORE_CTX *ctx) {
-    return ok == 1 || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CRL_HAS_EXPIRED;
+    return let_unlisted_authority_pass(ok, ctx) == 1 || X509_STORE_CTX_get_error(ctx) == X509_V_ERR_CRL_HAS_EXPIRED;
 }
 
 bool peer_verify(const struct peer_trust *t, X509 *certificate, STACK_OF(X509) * chain, int64_t now, struct err *err) {
@@ -178,9 +185,10 @@ bool peer_verify(const struct peer_trust *t, X509 *certificate, STACK_OF(X509) *
         X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), AUTH_LEVEL);
         X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN); // What the site names is trusted, root or not.
         if (t->crl)
-            X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK);
-        if (t->crl && t->crl_expired_accepted)
-            X509_STORE_CTX_set_verify_cb(ctx, let_old_list_pass);
+            X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+        if (t->crl)
+            X509_STORE_CTX_set_verify_cb(ctx,
+                                         t->crl_expired_accepted ? let_old_list_pass : let_unlisted_authority_pass);
         ok = X509_verify_cert(ctx) == 1;
         if (!ok)
             explain(ctx, err);

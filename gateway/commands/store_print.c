@@ -82,10 +82,11 @@ static void print_item(struct store_printer *p, const struct json *o) {
     if (!p->head)
         printf("%-19s  %10s  %-16s  %s\n", "DIGEST", "SIZE", "LAST USED", "NAME");
     p->head = true;
-    const char *repository = text(o, "repository"), *tag = text(o, "tag");
+    const char *repository = text(o, "repository"), *tag = text(o, "tag"), *registry = text(o, "registry");
     printf("%-.*s  %10s  %-16s  %s%s%s%s%s\n", DIGEST_SHOWN, text(o, "digest"),
            truth(o, "held") ? format_size(number(o, "size"), size) : "not held", format_time(number(o, "used"), used),
-           text(o, "registry"), repository[0] != '\0' ? "/" : "", repository, tag[0] != '\0' ? ":" : "", tag);
+           registry[0] != '\0' ? registry : "-", repository[0] != '\0' ? "/" : "", repository,
+           tag[0] != '\0' ? ":" : "", tag);
 }
 
 static void print_size(const char *label, uint64_t bytes) {

@@ -123,6 +123,8 @@ static void on_tunnel(void *data, h2o_socket_t *sock, size_t head_len) {
 static void open_tunnel(struct exchange *ex, const struct hostport *at) {
     struct connection *c = loop_connection(ex->req);
     snprintf(c->tunnel, sizeof(c->tunnel), "%s", at->host);
+    c->tunnel_has_address = ex->asker.has_address;
+    memcpy(c->tunnel_address, ex->asker.address, sizeof(c->tunnel_address));
     ex->started = true;
     ex->req->res.status = 200;
     ex->req->res.reason = "Connection established";

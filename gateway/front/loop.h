@@ -35,7 +35,9 @@ struct connection {
     bool taken_over;                ///< That name was a registry's when the handshake was made.
     char server_name[HOST_MAX + 1]; ///< That the TLS client asked for, canonical; "": none.
     char tunnel[HOST_MAX + 1];      ///< Whom CONNECT named: what follows is said inside; "": no tunnel.
-    struct front_peer peer;         ///< The client's certificate.
+    bool tunnel_has_address;        ///< CONNECT came from `tunnel_address`, as a trusted proxy said or the peer is.
+    uint8_t tunnel_address[16];
+    struct front_peer peer; ///< The client's certificate.
 };
 
 /// What other threads hand to a loop. `run` is called there and frees the message if it was allocated.

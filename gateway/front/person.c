@@ -63,7 +63,13 @@ static void follow_proxies(struct exchange *ex) {
 }
 
 void person_address(struct exchange *ex) {
+    const struct connection *c = loop_connection(ex->req);
     struct sockaddr_storage ss;
+    if (c->tunnel[0] != '\0') { // What is said inside no proxy has seen: all of its headers are the client's own.
+        ex->asker.has_address = c->tunnel_has_address;
+        memcpy(ex->asker.address, c->tunnel_address, sizeof(ex->asker.address));
+        return;
+    }
     ex->asker.has_address = ex->req->conn->callbacks->get_peername(ex->req->conn, (void *)&ss) != 0 &&
                             address_from_sockaddr((struct sockaddr *)&ss, ex->asker.address);
     if (ex->asker.has_address && ex->listener->trusted_proxy_count > 0)
@@ -235,9 +241,19 @@ static void on_identified(void *ctx, const struct identity_answer *a) {
     atomic_fetch_sub(&g->asking, 1);
 }
 
+h2o_iovec_t person_authorization(const h2o_req_t *req) {
+    static const char name[] = "authorization";
+    ssize_t first = h2o_find_header_by_str(&req->headers, name, sizeof(name) - 1, -1);
+    if (first < 0)
+        return (h2o_iovec_t){NULL, 0};
+    if (h2o_find_header_by_str(&req->headers, name, sizeof(name) - 1, first) >= 0)
+        return h2o_iovec_init(H2O_STRLIT(",")); // As a list, which is no credential.
+    return req->headers.entries[first].value;
+}
+
 static void check_credential(struct exchange *ex, void (*next)(struct exchange *ex)) {
     struct person_message *m = mem_zalloc(1, sizeof(*m));
-    h2o_iovec_t authorization = request_header(ex->req, "authorization");
+    h2o_iovec_t authorization = person_authorization(ex->req);
     char address[PEER_TEXT_MAX];
     exchange_client(ex, address);
     m->super.run = run_identified;

@@ -13,6 +13,10 @@ enum { FORWARDED_HOPS_MAX = 64 };
 /// Where the request comes from: the peer, or whom the listener's trusted proxies name.
 void person_address(struct exchange *ex);
 
+/// What stands in Authorization; no base: nothing. Twice is something that is no credential, whatever each of them
+/// says.
+h2o_iovec_t person_authorization(const h2o_req_t *req);
+
 /// Find out who asks and call `next`, now or later, unless the request has gone. Who may not go on is answered here.
 void person_ask(struct exchange *ex, void (*next)(struct exchange *ex));
 

@@ -279,9 +279,8 @@ static bool start(struct server *s, struct err *err) {
     s->gateway.metrics = metrics_new();
     s->gateway.audit = audit_new(c->log_file, c->gateway_name, c->log_on_full, err);
     if (s->gateway.audit == NULL || !start_admin(s, err) || !listeners_open(c, NULL, &s->listeners, err) ||
-        !start_back(s, threads, err) || !start_loops(s, threads, err) || !start_renewal(s, err))
-        return false;
-    if (!start_upkeep(s, err))
+        !start_back(s, threads, err) || !start_upkeep(s, err) || !start_loops(s, threads, err) ||
+        !start_renewal(s, err))
         return false;
     if (c->control != NULL)
         s->control = control_new(c->control, reload_for_control, s, err);

@@ -95,7 +95,7 @@ static h2o_iovec_t query_of(const h2o_req_t *req) {
 }
 
 void token_start(struct exchange *ex) {
-    h2o_iovec_t authorization = request_header(ex->req, "authorization");
+    h2o_iovec_t authorization = person_authorization(ex->req);
     bool post = ex->route.method == METHOD_POST;
     if (ex->listener->client_certificate != CLIENT_CERTIFICATE_NONE && !person_certified(ex))
         return;

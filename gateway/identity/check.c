@@ -95,12 +95,12 @@ static void check_password(struct identities *x, struct credential *c, const cha
     pthread_mutex_lock(&x->lock);
     struct identity *good = NULL;
     bool queued = false;
-    unsigned wait = throttle_wait(x->throttle, address, NULL, now);
+    unsigned wait = throttle_wait_to_recall(x->throttle, address, c->user, now);
     if (wait == 0 && (good = recall(x, digest, now_ms)) != NULL) {
         throttle_succeeded(x->throttle, address, c->user);
     } else if (wait == 0 && (wait = throttle_wait(x->throttle, address, c->user, now)) > 0) {
         // Refusing without looking would otherwise be a way to try what is remembered, for as long as one likes.
-        throttle_failed(x->throttle, address, NULL, now);
+        throttle_unheard(x->throttle, address, c->user, now);
     } else if (wait == 0) {
         struct waiter *w = waiter_new(address, NULL, to);
         queued = pool_add(x, digest, c, w);
@@ -188,7 +188,8 @@ static bool wait_for_keys(struct identities *x, struct issuer *from, const char 
 static void answer_token(const struct token_claims *c, bool own, struct check_to to) {
     struct identity *i =
         c->name[0] == '\0' ? NULL : identity_new(c->name, own ? HOW_TOKEN : HOW_OIDC, c->groups, c->group_count);
-    answer_known(to, i, c->ends, c->scope, own ? c->id : NULL);
+    // Of a token that was given for another the other one: revoking that ends all that came of it.
+    answer_known(to, i, c->ends, c->scope, !own ? NULL : c->from != NULL ? c->from : c->id);
     identity_unref(i);
 }
 

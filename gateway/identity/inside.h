@@ -41,7 +41,7 @@ struct identity *identity_new(const char *name, enum identity_how how, char *con
 struct check_result {
     struct identity_answer answer;
     int64_t ends;     ///< When the credential ends; INT64_MAX: a password.
-    const char *from; ///< The id of the token of ours that it was, or NULL.
+    const char *from; ///< The id of the token of ours that it was, or of the one for which that was given; NULL.
 };
 
 typedef void (*check_fn)(void *ctx, const struct check_result *r);

@@ -21,7 +21,7 @@ struct failures {
 
 struct throttle {
     unsigned max, window_s;
-    struct lru *addresses, *names, *pairs;
+    struct lru *addresses, *names, *pairs, *unheard; ///< The last two: of an address and a name.
 };
 
 struct key {
@@ -50,8 +50,12 @@ static struct key key_of(const char *address, const char *name) {
 
 struct throttle *throttle_new(unsigned max, unsigned window_s) {
     struct throttle *t = mem_zalloc(1, sizeof *t);
-    *t = (struct throttle){max, window_s, lru_new(THROTTLE_ENTRIES_MAX, 0, free),
-                           lru_new(THROTTLE_ENTRIES_MAX, 0, free), lru_new(THROTTLE_ENTRIES_MAX, 0, free)};
+    *t = (struct throttle){max,
+                           window_s,
+                           lru_new(THROTTLE_ENTRIES_MAX, 0, free),
+                           lru_new(THROTTLE_ENTRIES_MAX, 0, free),
+                           lru_new(THROTTLE_ENTRIES_MAX, 0, free),
+                           lru_new(THROTTLE_ENTRIES_MAX, 0, free)};
     return t;
 }
 
@@ -61,6 +65,7 @@ void throttle_free(struct throttle *t) {
     lru_free(t->addresses);
     lru_free(t->names);
     lru_free(t->pairs);
+    lru_free(t->unheard);
     free(t);
 }
 
@@ -113,6 +118,19 @@ void throttle_failed(struct throttle *t, const char *address, const char *name, 
     count(t, t->pairs, &both, now);
 }
 
+void throttle_unheard(struct throttle *t, const char *address, const char *name, int64_t now) {
+    struct key both = key_of(address, name);
+    if (t->max > 0)
+        count(t, t->unheard, &both, now);
+}
+
+unsigned throttle_wait_to_recall(struct throttle *t, const char *address, const char *name, int64_t now) {
+    struct key both = key_of(address, name);
+    unsigned by_address = throttle_wait(t, address, NULL, now);
+    unsigned by_pair = t->max == 0 ? 0 : wait_of(t, lru_peek(t->unheard, both.bytes, both.len), now);
+    return by_address > by_pair ? by_address : by_pair;
+}
+
 static void take_back(struct lru *table, const struct key *k, unsigned count_of_pair) {
     struct failures *f = lru_peek(table, k->bytes, k->len);
     if (f != NULL)
@@ -130,5 +148,5 @@ void throttle_succeeded(struct throttle *t, const char *address, const char *nam
 }
 
 size_t throttle_entries(const struct throttle *t) {
-    return lru_count(t->addresses) + lru_count(t->names) + lru_count(t->pairs);
+    return lru_count(t->addresses) + lru_count(t->names) + lru_count(t->pairs) + lru_count(t->unheard);
 }

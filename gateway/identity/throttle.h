@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { THROTTLE_ENTRIES_MAX = 20000 }; ///< Addresses, names, and pairs of them, each.
+enum { THROTTLE_ENTRIES_MAX = 20000 }; ///< Addresses, names, and two of pairs, each.
 
 struct throttle;
 
@@ -26,4 +26,10 @@ void throttle_set(struct throttle *t, unsigned max, unsigned window_s);
 unsigned throttle_wait(struct throttle *t, const char *address, const char *name, int64_t now);
 void throttle_failed(struct throttle *t, const char *address, const char *name, int64_t now);
 void throttle_succeeded(struct throttle *t, const char *address, const char *name);
+
+/// A login that was refused for its name alone, without a look at the password, counts for this name from this address
+/// only: strangers who guess at a name are not to make its owner lock out whoever shares the owner's address.
+void throttle_unheard(struct throttle *t, const char *address, const char *name, int64_t now);
+/// Seconds to wait before what is remembered may be asked; a name that others guess at is no reason.
+unsigned throttle_wait_to_recall(struct throttle *t, const char *address, const char *name, int64_t now);
 size_t throttle_entries(const struct throttle *t);

@@ -73,7 +73,7 @@ struct token_claims {
     char **groups;
     size_t group_count;
     char *scope;     ///< NULL: everything.
-    char *id, *from; ///< Its own id, and that of the token for which it was given, or NULL.
+    char *id, *from; ///< Its own id, and that of the token from which it came, the first of several; NULL.
     int64_t issued, ends;
 };
 

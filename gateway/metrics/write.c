@@ -152,6 +152,7 @@ static void write_store(struct buf *b, const struct store_stats *s) {
         {"pullgate_store_evicted_bytes_total", "counter", "Bytes removed to make room.", s->evicted_bytes},
         {"pullgate_store_write_errors_total", "counter", "Times that the disk did not take what was written.",
          s->write_errors},
+        {"pullgate_store_refused_total", "counter", "Contents that were not kept for want of room.", s->refused},
         {"pullgate_store_notes_dropped_total", "counter", "Notes for the index lost for want of room in its queue.",
          s->notes_dropped},
     };

@@ -97,8 +97,11 @@ void task_ls(struct task *t) {
     if (!patterns_read(t, &l.patterns))
         return;
     buf_init(&l.line, UPKEEP_LINE_MAX);
-    store_list(t->upkeep->store, digests, list_one, &l);
-    err_set(&t->end, "%" PRIu64 " %s", l.count, digests ? "digests" : "tags");
+    t->failed = !store_list(t->upkeep->store, digests, list_one, &l);
+    if (t->failed)
+        err_set(&t->end, "the index cannot be read to its end (see the log)");
+    else
+        err_set(&t->end, "%" PRIu64 " %s%s", l.count, digests ? "digest" : "tag", l.count == 1 ? "" : "s");
     buf_deinit(&l.line);
     patterns_free(&l.patterns);
 }
@@ -260,9 +263,14 @@ void task_rm(struct task *t) {
         t->failed = true;
         err_set(&t->end, "name what is to be removed; \"**\" is everything");
     } else if (names_no_digest(t, &r.patterns)) {
-        store_list(t->upkeep->store, false, collect, &r);
-        store_list(t->upkeep->store, true, collect, &r); // Repositories that hold digests without a tag.
-        remove_all(&r, is_true(t->request, "dry_run"));
+        // Then the repositories that hold digests without a tag.
+        if (store_list(t->upkeep->store, false, collect, &r) && store_list(t->upkeep->store, true, collect, &r)) {
+            remove_all(&r, is_true(t->request, "dry_run"));
+            content_forget(t->upkeep->content); // What memory has of it goes, too.
+        } else {
+            t->failed = true;
+            err_set(&t->end, "the index cannot be read to its end (see the log)");
+        }
     }
     for (size_t i = 0; i < r.count; i++) {
         free(r.all[i].registry);

@@ -75,9 +75,12 @@ struct store_file *store_file_new(struct store *s, const char *digest, uint64_t 
     uint64_t known = size == UINT64_MAX ? 0 : size;
     // No more is made room for than a little ahead: that so much will come is only what an upstream says.
     uint64_t ahead = known < AHEAD_MAX ? known : AHEAD_MAX;
-    if (!takes_files(s) || !files_path(digest, path) || known > INT64_MAX || !evict_could_ever_fit(s, known) ||
-        !has_room(s, ahead))
+    if (!takes_files(s) || !files_path(digest, path))
         return NULL;
+    if (known > INT64_MAX || !evict_could_ever_fit(s, known) || !has_room(s, ahead)) {
+        health_no_room(s, digest, known);
+        return NULL;
+    }
     struct store_file *f = mem_zalloc(1, sizeof *f);
     f->store = s;
     f->size = size;

@@ -41,6 +41,15 @@ void health_failed_index(struct store *s, const char *sentence) {
                    s->directory, sentence);
 }
 
+void health_no_room(struct store *s, const char *digest, uint64_t size) {
+    long long now = clock_ms(), told = atomic_load(&s->refused_told);
+    atomic_fetch_add(&s->refused, 1);
+    if ((told != 0 && now - told < STORE_FULL_MS) || !atomic_compare_exchange_strong(&s->refused_told, &told, now))
+        return;
+    store_tell(s, "store_full", "the store in %s has no room for %s (%llu bytes): it passes through memory",
+               s->directory, digest, (unsigned long long)size);
+}
+
 bool health_rested(struct store *s) {
     return clock_ms() >= atomic_load(&s->rest_until);
 }

@@ -75,9 +75,10 @@ struct store {
     atomic_llong writing_bytes;
     atomic_llong kept_bytes; ///< Of what the last pass could not evict; 0: not known.
     atomic_ullong index_bytes, file_system_free, file_system_size;
-    atomic_ullong pieces, tags, repositories, evicted, evicted_bytes, write_errors, notes_dropped;
-    atomic_bool marked;   ///< The index knows that this process has not ended well yet.
-    atomic_bool sweeping; ///< There may be files that the index does not know.
+    atomic_ullong pieces, tags, repositories, evicted, evicted_bytes, write_errors, notes_dropped, refused;
+    atomic_llong refused_told; ///< clock_ms() of the last time.
+    atomic_bool marked;        ///< The index knows that this process has not ended well yet.
+    atomic_bool sweeping;      ///< There may be files that the index does not know.
 };
 
 /// What is configured now.
@@ -287,6 +288,8 @@ void health_failed(struct store *s, int error, const char *what);
 /// The same, with a sentence of the index.
 void health_failed_index(struct store *s, const char *sentence);
 /// May it be tried again by now?
+/// Content of this size is not taken: told now and then, counted always.
+void health_no_room(struct store *s, const char *digest, uint64_t size);
 bool health_rested(struct store *s);
 /// Does the disk take a small file? Nothing is told.
 bool health_probe(struct store *s);

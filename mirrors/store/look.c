@@ -145,12 +145,15 @@ void store_look_edges(struct store *s, const char *registry, const char *reposit
         readers_give(s, i, generation, index_edges(i, registry, repository, edge, ctx));
 }
 
-void store_list(struct store *s, bool digests, bool (*item)(void *ctx, const struct store_item *i), void *ctx) {
+bool store_list(struct store *s, bool digests, bool (*item)(void *ctx, const struct store_item *i), void *ctx) {
     keeper_flush(s);
     uint64_t generation;
     struct index *i = readers_take(s, &generation);
-    if (i != NULL)
-        readers_give(s, i, generation, index_list(i, digests, item, ctx));
+    if (i == NULL)
+        return false;
+    enum index_result r = index_list(i, digests, item, ctx);
+    readers_give(s, i, generation, r);
+    return is_answer(r);
 }
 
 void store_count(struct store *s, struct store_stats *out) {

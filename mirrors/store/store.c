@@ -215,6 +215,7 @@ void store_stats(struct store *s, struct store_stats *out) {
         .evicted = atomic_load(&s->evicted),
         .evicted_bytes = atomic_load(&s->evicted_bytes),
         .write_errors = atomic_load(&s->write_errors),
+        .refused = atomic_load(&s->refused),
         .notes_dropped = atomic_load(&s->notes_dropped),
         .file_system_free = atomic_load(&s->file_system_free),
         .writable = store_writable(s),

@@ -83,7 +83,7 @@ struct fetch_result {
     char upstream[HOSTPORT_TEXT_MAX + 1];      ///< The host that answered (or failed) last.
     char where[2 * HOSTPORT_TEXT_MAX + 4];     ///< For sentences: "docker.io (registry-1.docker.io)".
     const char *credential;                    ///< Name of the credential used, or NULL...
-    bool credential_good;                      ///< ... and the registry (or its token server) took it, as far as one can see.
+    bool credential_good; ///< ... and the registry (or its token server) took it, as far as one can see.
     char hops[REDIRECT_HOPS_MAX][HOSTPORT_TEXT_MAX + 1]; ///< Redirect hosts in order.
     int hop_count;
     struct err err; ///< A sentence, unless FETCH_OK.

@@ -193,6 +193,20 @@ def ask_once(port, path):
         return False
 
 
+def start_time(gate, path):
+    begun = time.monotonic()
+    process = subprocess.Popen(gate.started[0].args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    try:
+        while not ask_once(gate.ports[False], path):
+            time.sleep(0.0005)
+            assert process.poll() is None and time.monotonic() - begun < 10
+        return time.monotonic() - begun
+    finally:
+        process.terminate()
+        process.wait(40)
+
+
 def start_times(bench, blobs, times):
     """Seconds from exec to the first 200, for a blob from a store of many; a clean stop before, a warm page cache."""
     store = bench.directory / "many"
@@ -200,19 +214,11 @@ def start_times(bench, blobs, times):
     gate = servers.start_pullgate(bench.directory / "start", bench.certs, bench.upstream, bench.args.threads,
                                   bench.args.binary, store)
     path = gate.path(f"/v2/bench/many/blobs/{digest}")
-    assert ask_once(gate.ports[False], path)
-    gate.stop()
-    taken = []
-    for _ in range(times):
-        begun = time.monotonic()
-        process = subprocess.Popen(gate.started[0].args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while not ask_once(gate.ports[False], path):
-            time.sleep(0.0005)
-            assert process.poll() is None and time.monotonic() - begun < 10
-        taken.append(time.monotonic() - begun)
-        process.terminate()
-        process.wait(40)
-    return statistics.median(taken)
+    try:
+        assert ask_once(gate.ports[False], path)
+    finally:
+        gate.stop()
+    return statistics.median(start_time(gate, path) for _ in range(times))
 
 
 def decision_ns(bench, times):

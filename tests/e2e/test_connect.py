@@ -55,7 +55,7 @@ def proxied(bed, proxy):
 # --- refuse ---
 
 
-@pytest.mark.parametrize("kind", ["docker", "docker-build"])
+@pytest.mark.parametrize("kind", [pytest.param("docker", marks=led.written_for_debians("dockerd")), "docker-build"])
 def test_dockerd_with_a_mirror_does_not_get_past_it(kind, proxy, proxied, site, hub):
     """The mirror's denials are plain: dockerd turns to Docker Hub, and meets the sentence."""
     pushed = hub.push(f"library/{unique('denied')}", "1", image())
@@ -128,6 +128,7 @@ def test_takeover_denies_in_the_sites_words(kind, proxy, proxied, hub):
     registry_kept_out(hub.since(hub_mark, pushed.repository), pushed)
 
 
+@led.written_for_debians("dockerd")
 def test_a_mirror_beside_takeover(proxy, proxied, site, hub):
     """The denied pull leaves the mirror for Docker Hub, which is the gateway again."""
     pushed = hub.push(f"library/{unique('denied')}", "1", image())

@@ -175,6 +175,7 @@ def read(path):
         return file.read()
 
 
+@led.written_for_debians("dockerd")
 @pytest.mark.parametrize("kind", [led.Docker, led.DockerBuild])
 def test_dockerd_with_a_client_certificate(kind, guarded, docker, people, bed, hub):
     """For its mirror, which sends no other credential than that."""
@@ -185,6 +186,7 @@ def test_dockerd_with_a_client_certificate(kind, guarded, docker, people, bed, h
     assert guarded.line(mark, repository=pushed.repository, decision="allow")["who"] == "cert:ci.example.com"
 
 
+@led.written_for_debians("dockerd")
 def test_dockerd_without_one_reads_why(guarded, docker, hub):
     client = docker(led.Docker, CERTIFIED)
     pushed, hub_mark = there(hub), hub.mark()

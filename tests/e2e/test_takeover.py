@@ -53,7 +53,7 @@ def asked_since(server, mark, pushed):
 
 
 @pytest.mark.parametrize("registry", ["docker.io", "ghcr.io"])
-@pytest.mark.parametrize("kind", led.KINDS)
+@pytest.mark.parametrize("kind", led.LED_KINDS)
 def test_an_allowed_image(kind, registry, bed, taker, unaware):
     server = bed.hub if registry == "docker.io" else bed.ghcr
     pushed = server.push(f"{'library' if registry == 'docker.io' else 'org'}/{unique('ok')}", "1", image())
@@ -68,7 +68,7 @@ def test_an_allowed_image(kind, registry, bed, taker, unaware):
 
 
 @pytest.mark.parametrize("registry", ["docker.io", "ghcr.io"])
-@pytest.mark.parametrize("kind", led.KINDS)
+@pytest.mark.parametrize("kind", led.LED_KINDS)
 def test_a_denied_image_shows_the_sites_words(kind, registry, bed, taker, unaware):
     server = bed.hub if registry == "docker.io" else bed.ghcr
     pushed = server.push(f"{'library' if registry == 'docker.io' else 'org'}/{unique('denied')}", "1", image())
@@ -89,6 +89,7 @@ def test_a_name_of_nobody_is_no_registry_here(bed, taker, unaware):
     client.stop()
 
 
+@led.written_for_debians("dockerd")
 def test_a_mirror_that_refuses_and_the_registrys_name(bed, site, taker, hub):
     """dockerd leaves plain.test, a mirror whose denials are plain, for Docker Hub, and meets the same policy there."""
     class Both(led.Docker):

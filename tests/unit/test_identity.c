@@ -162,7 +162,7 @@ Test(throttle, bounded) {
         snprintf(address, sizeof address, "10.%d.%d.%d", i >> 16, i >> 8 & 255, i & 255);
         throttle_failed(t, address, name, 1);
     }
-    cr_expect_leq(throttle_entries(t), 3 * THROTTLE_ENTRIES_MAX);
+    cr_expect_leq(throttle_entries(t), 4 * THROTTLE_ENTRIES_MAX);
     throttle_free(t);
 }
 
@@ -421,7 +421,11 @@ Test(identity, guessing_is_slowed) {
         check_basic(&h, "alice", "guess", "192.0.2.8");
     cr_expect_eq(h.slowed, 1, "but no one else may try for that name");
     check_basic(&h, "alice", "secret", "192.0.2.8");
-    cr_expect_eq(h.slowed, 1, "and who goes on trying what may be remembered is slowed by address");
+    cr_expect_eq(h.slowed, 1, "and who goes on trying what may be remembered is slowed there");
+    for (int i = 0; i < 9; i++)
+        check_basic(&h, "alice", "guess", "192.0.2.7");
+    check_basic(&h, "nobody", "at all", "192.0.2.7");
+    cr_expect_eq(h.bad, 1, "a name that is slowed slows no other name from that address");
     close_house(&h);
 }
 

@@ -159,6 +159,54 @@ Test(peer, chains) {
     free_authorities(&a);
 }
 
+Test(peer, a_revoked_authority_in_between) {
+    struct authorities a;
+    struct err err = {""};
+    make_authorities(&a);
+    const struct pki_spec spec = {.name = "middle", .authority = true, .from = NOW - YEAR, .until = NOW + YEAR};
+    struct pki_pair middle = pki_make(&spec, &a.good), client = pki_make(&(struct pki_spec){GOOD}, &middle);
+    STACK_OF(X509) *chain = sk_X509_new_null();
+    sk_X509_push(chain, middle.certificate);
+    X509_CRL *of_middle = pki_list(&middle, NULL, NOW - YEAR, NOW + YEAR);
+    char *lists = pki_write(a.folder, "middle.crl", NULL, NULL, of_middle, 0644);
+    const struct {
+        const char *why, *says;
+        bool list, revoked, accepted;
+        int64_t until;
+    } rows[] = {
+        {"its issuer has no list here", NULL, .list = false},
+        {"its issuer's list has it not", NULL, .list = true, .until = NOW + YEAR},
+        {"revoked", "the authority of your client certificate is revoked", .list = true, .revoked = true,
+         .until = NOW + YEAR},
+        {"its issuer's list has expired", "the list of revoked client certificates has expired", .list = true,
+         .until = NOW - 1},
+        {"that is accepted", NULL, .list = true, .accepted = true, .until = NOW - 1},
+        {"that is accepted, and has it", "the authority of your client certificate is revoked", .list = true,
+         .revoked = true, .accepted = true, .until = NOW - 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        X509_CRL *list = rows[i].list
+                             ? pki_list(&a.good, rows[i].revoked ? middle.certificate : NULL, NOW - YEAR, rows[i].until)
+                             : NULL;
+        char *file = pki_write(a.folder, "root.pem", a.good.certificate, NULL, list, 0644);
+        struct peer_trust *t = peer_trust_new(file, lists, rows[i].accepted, &err);
+        cr_assert_not_null(t, "%s: %s", rows[i].why, err.text);
+        bool good = peer_verify(t, client.certificate, chain, NOW, &err);
+        cr_expect_eq(good, rows[i].says == NULL, "%s: %s", rows[i].why, err.text);
+        if (rows[i].says != NULL)
+            cr_expect_eq(strncmp(err.text, rows[i].says, strlen(rows[i].says)), 0, "%s: %s", rows[i].why, err.text);
+        peer_trust_free(t);
+        X509_CRL_free(list);
+        free(file);
+    }
+    X509_CRL_free(of_middle);
+    sk_X509_free(chain);
+    free(lists);
+    pki_free(&middle);
+    pki_free(&client);
+    free_authorities(&a);
+}
+
 Test(peer, wrong_files) {
     struct authorities a;
     struct err err = {""};

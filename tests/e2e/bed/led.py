@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that know nothing of a gateway, but for what names lead to (takeover) or what their proxy is (CONNECT)."""
 
+import pytest
+
 from . import clients, names
 from .images import unique
 from .processes import command
@@ -17,6 +19,12 @@ def led_astray(folder, address, *taken):
             lines.append(f"{there} {' '.join(rest)}")
     clients.write(path, "\n".join(lines) + "\n")
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", path]
+
+
+def written_for_debians(program):
+    """For stories of dockerd 20.10 and ctr 1.6. Today's pull in the daemon, whose hosts file is not the command's, leave a
+    mirror that refuses otherwise (docs/clients.md), and ask in other requests: they have stories of their own to come."""
+    return pytest.mark.skipif(clients.today(program), reason=f"written for Debian's {program}")
 
 
 class Unaware:
@@ -69,4 +77,6 @@ class Skopeo(Podman, clients.Skopeo):
     pass
 
 
+# Led by a hosts file: today's ctr has its daemon pull, which has the machine's.
+LED_KINDS = ["docker", "docker-build", pytest.param("containerd", marks=written_for_debians("ctr")), "podman", "skopeo"]
 KINDS = {"docker": Docker, "docker-build": DockerBuild, "containerd": Containerd, "podman": Podman, "skopeo": Skopeo}
