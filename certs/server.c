@@ -231,7 +231,7 @@ struct server {
     void (*release)(void *ctx);
 };
 
-static void server_free(struct server *s) {
+static void context_free(struct server *s) {
     if (s->release)
         s->release(s->ctx);
     for (size_t i = 0; i < s->name_count; i++)
@@ -256,7 +256,7 @@ static struct server *server_copy(const struct certs_server *spec) {
 
 static void on_context_free(void *parent, void *data, CRYPTO_EX_DATA *all, int index, long argl, void *argp) {
     if (data)
-        server_free(data);
+        context_free(data);
 }
 
 static int ex_index = -1; // Set once, under `ex_once`; OpenSSL hands it out.
@@ -422,7 +422,7 @@ SSL_CTX *certs_server_make(const struct certs_server *spec, struct err *err) {
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (!ctx || ex_index < 0 || SSL_CTX_set_ex_data(ctx, ex_index, s) != 1) {
         err_set(err, "OpenSSL: %s", openssl_words());
-        server_free(s);
+        context_free(s);
     } else if (set_up(ctx, spec, s, err)) {
         return ctx;
     }

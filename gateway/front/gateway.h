@@ -37,7 +37,7 @@ struct gateway {
     struct content *content;
     struct denials *denials;
     struct audit *audit;
-    struct identities *identities; ///< NULL: nothing in the configuration at the start needed them.
+    struct identities *identities; ///< Always there once it serves: a reload may need them.
     atomic_size_t asking;          ///< Questions to them that have not been answered.
     struct metrics *metrics;       ///< NULL: nobody counts.
     atomic_size_t connections;     ///< Over all loops.
