@@ -367,6 +367,18 @@ void config_unref(struct config *c) {
         config_free(c);
 }
 
+static void owner_ref(void *object) {
+    config_ref(object);
+}
+
+static void owner_unref(void *object) {
+    config_unref(object);
+}
+
+struct fetch_owner config_owner(struct config *c) {
+    return (struct fetch_owner){c, owner_ref, owner_unref};
+}
+
 // --- look-up ---
 
 static int name_against(const void *name, const void *element) {

@@ -158,6 +158,9 @@ struct config *config_parse(const char *text, size_t len, const char *dir, const
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c);
 
+/// It as the owner of its registries, for fetches.
+struct fetch_owner config_owner(struct config *c);
+
 /// The registry that covers this canonical name: exact, else the most specific wildcard; NULL: not listed.
 const struct registry *config_registry(const struct config *c, const char *name);
 

@@ -132,7 +132,7 @@ static unsigned time_left_ms(const struct exchange *ex) {
 
 struct content_place exchange_place(const struct exchange *ex) {
     struct content_place place = {
-        .owner = gateway_owner(ex->config),
+        .owner = config_owner(ex->config),
         .registry = ex->registry,
         .name = ex->route.registry,
         .repository = ex->route.repository,

@@ -19,15 +19,3 @@ void gateway_set_config(struct gateway *g, struct config *c) {
     pthread_mutex_unlock(&g->lock);
     config_unref(old);
 }
-
-static void owner_ref(void *object) {
-    config_ref(object);
-}
-
-static void owner_unref(void *object) {
-    config_unref(object);
-}
-
-struct fetch_owner gateway_owner(struct config *c) {
-    return (struct fetch_owner){c, owner_ref, owner_unref};
-}

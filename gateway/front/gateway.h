@@ -49,6 +49,3 @@ struct config *gateway_config(struct gateway *g);
 
 /// Replace the configuration; takes over the reference. What depends on the old one and is remembered is forgotten.
 void gateway_set_config(struct gateway *g, struct config *c);
-
-/// A configuration as the owner of its registries, for fetches.
-struct fetch_owner gateway_owner(struct config *c);

@@ -155,18 +155,10 @@ void upkeep_run(const struct upkeep *u, const char *request, size_t len, int fd,
 
 // --- images ---
 
-static void ref_config(void *object) {
-    config_ref(object);
-}
-
-static void unref_config(void *object) {
-    config_unref(object);
-}
-
 struct content_place task_place(struct task *t, const struct registry *registry, const char *name,
                                 const char *repository) {
     struct content_place place = {
-        .owner = {t->config, ref_config, unref_config},
+        .owner = config_owner(t->config),
         .registry = registry,
         .name = name,
         .repository = repository,
