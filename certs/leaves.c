@@ -59,10 +59,6 @@ void leaves_unref(struct leaves *l) {
     free(l);
 }
 
-struct authority *leaves_authority(const struct leaves *l) {
-    return l->authority;
-}
-
 /// Of use still: not past its time, nor from a clock that has been set back since.
 static bool is_fresh(const struct leaf *leaf, int64_t now) {
     return now >= leaf->made - DAY && now - leaf->made < (int64_t)LEAF_RENEW_DAYS * DAY;

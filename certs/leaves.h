@@ -22,9 +22,6 @@ struct leaves *leaves_new(struct authority *authority);
 struct leaves *leaves_ref(struct leaves *l);
 void leaves_unref(struct leaves *l); ///< NULL is allowed.
 
-/// As long as the leaves.
-struct authority *leaves_authority(const struct leaves *l);
-
 /// Give this handshake the certificate for these names (the first is the key under which it is kept).
 bool leaves_use(struct leaves *l, SSL *ssl, const char *const *names, size_t count, int64_t now, struct err *err);
 

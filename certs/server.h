@@ -71,9 +71,3 @@ void certs_watch_add(struct certs_watch *w, const char *path);
 /// so that a half-written pair is tried again until certs_watch_clear().
 bool certs_files_changed(const struct certs_watch *w);
 void certs_watch_clear(struct certs_watch *w);
-
-/// The same files as they look now, for the caller to clear.
-struct certs_watch certs_watch_again(const struct certs_watch *w);
-
-/// Remember of `seen` what both have: `w` may watch others by now.
-void certs_watch_take(struct certs_watch *w, const struct certs_watch *seen);

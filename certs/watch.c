@@ -54,17 +54,3 @@ void certs_watch_clear(struct certs_watch *w) {
     free(w->seen);
     *w = (struct certs_watch){0};
 }
-
-struct certs_watch certs_watch_again(const struct certs_watch *w) {
-    struct certs_watch again = {0};
-    for (size_t i = 0; i < w->count; i++)
-        certs_watch_add(&again, w->seen[i].path);
-    return again;
-}
-
-void certs_watch_take(struct certs_watch *w, const struct certs_watch *seen) {
-    for (size_t i = 0; i < w->count; i++)
-        for (size_t k = 0; k < seen->count; k++)
-            if (strcmp(w->seen[i].path, seen->seen[k].path) == 0)
-                w->seen[i].st = seen->seen[k].st;
-}

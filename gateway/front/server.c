@@ -121,20 +121,17 @@ static void on_store_event(void *ctx, const char *event, const char *sentence) {
     config_unref(c);
 }
 
-static struct store_settings store_settings(struct server *s, const struct store_config *c) {
-    return (struct store_settings){
-        .directory = c->directory,
-        .max_size = c->max_size,
-        .min_free = c->min_free,
-        .keep = is_kept,
-        .ctx = s,
-        .event = on_store_event,
-    };
+static struct store_settings store_settings(struct server *s, const struct config *c) {
+    struct store_settings settings = upkeep_settings(c);
+    settings.keep = is_kept;
+    settings.ctx = s;
+    settings.event = on_store_event;
+    return settings;
 }
 
 static bool open_store(struct server *s, struct err *err) {
-    const struct store_config *c = &s->gateway.config->store;
-    if (!c->enabled)
+    const struct config *c = s->gateway.config;
+    if (!c->store.enabled)
         return true;
     struct store_settings settings = store_settings(s, c);
     s->gateway.store = store_open(&settings, err);
@@ -142,7 +139,7 @@ static bool open_store(struct server *s, struct err *err) {
 }
 
 static void reconfigure_store(struct server *s, const struct config *c) {
-    struct store_settings settings = store_settings(s, &c->store);
+    struct store_settings settings = store_settings(s, c);
     if (s->gateway.store != NULL)
         store_reconfigure(s->gateway.store, &settings);
 }
