@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A plan: what a client's configuration is to say, file by file, before anything is printed or written.
+//
+// A file is either a list of settings (paths of keys with values, in the format of the file) or, where the file is
+// pullgate's alone, a whole text. The settings are the one source both of what is printed for an empty machine and of
+// what is merged into a file that is there (formats/conf.h), so the two cannot differ. Written twice, nothing changes.
+// Before a file is changed its old text is kept beside it as NAME.pullgate-backup[.N]; files are replaced by rename,
+// with the owner and mode that they had. One thread.
+
+#pragma once
+
+#include "gateway/formats/conf.h"
+#include "mirrors/base/buf.h"
+#include "mirrors/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+struct client_plan;
+struct plan_file;
+
+struct client_plan *plan_new(void);
+void plan_free(struct client_plan *p);
+
+/// A file of settings at this absolute path. Asking again for the same path gives the same file, so that clients that
+/// share one (podman, CRI-O) can be planned together.
+struct plan_file *plan_file(struct client_plan *p, const char *path, enum conf_format format);
+
+/// A file that is pullgate's alone; replaced whole when it differs. `mode` as for chmod. `text` is copied.
+void plan_text(struct client_plan *p, const char *path, mode_t mode, const char *text);
+
+/// Have `value` (JSON, see conf_set()) at the path of keys, ended by NULL. `comment` says what the line is for; it
+/// stands above it where the format has comments, and is listed below the file where it has none.
+void plan_set(struct plan_file *f, const char *comment, const char *value, const char *const *path);
+
+/// Have nothing at the path, because of `why`. `strict_only`: without --strict it is only named as open.
+void plan_unset(struct plan_file *f, const char *why, bool strict_only, const char *const *path);
+
+/// This file or folder wins over what is planned and takes requests past the gateway: named, and with --strict moved
+/// aside (renamed to NAME.pullgate-aside[.N], out of the folder `out_of` if a name in it would still count).
+void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of);
+
+/// A sentence on what stays open in this client, and one on something the person must know.
+void plan_open(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void plan_note(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// A command for the person to run afterwards ("systemctl restart docker").
+void plan_run(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// The whole as text for a person: each file as it would be on an empty machine, comments, what to run, what stays
+/// open.
+void plan_print(const struct client_plan *p, FILE *out);
+
+struct plan_result {
+    size_t changed, same, aside; ///< Files written, files that were right already, things moved aside.
+    size_t refused;              ///< Files that could not be edited safely (printed instead), things left that win.
+};
+
+/// Do it below `root` ("" or "/": the machine itself). Each file is told on `out`: written, unchanged, or why not.
+/// False when something failed that was to be written (disk, permission); the rest is done all the same.
+bool plan_write(const struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
+                struct err *err);
