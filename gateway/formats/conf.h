@@ -8,8 +8,10 @@
 // text that does not parse) is refused with CONF_UNSAFE and left as it was.
 //
 // TOML is read by a small reader of our own (1.0, every decoder test of toml-test): Debian 12 has no C library for it
-// that keeps positions. YAML is read with libyaml's event parser (first document; anchors and merge keys resolve for
-// reading), JSON with yajl's. Pure; any thread.
+// (docs/architecture.md). YAML is read with libyaml's event parser (first document; anchors and merge keys resolve for
+// reading), JSON with yajl's. A key given twice is an error in all three. A byte order mark is passed over in TOML and
+// YAML and stays the first through edits; in JSON it is an error, as it is for the readers of daemon.json. Pure; any
+// thread.
 
 #pragma once
 
@@ -89,7 +91,9 @@ enum conf_edit {
 /// in TOML a header). Tables on the way are made: in TOML by a header at the end, in YAML and JSON in the
 /// indentation that the text has. Equal values (not equal spelling) are CONF_SAME. `comment` (may be NULL; one line
 /// each) is written above a value that is new, where the format has comments; never twice. The result is parsed again
-/// and must say what was asked and the same as before elsewhere, else CONF_UNSAFE.
+/// and must say what was asked and the same as before elsewhere, else CONF_UNSAFE. A blank JSON text is taken for `{}`,
+/// as dockerd does. A list or table is replaced as a whole; one with comments inside of it is CONF_UNSAFE, but what
+/// TOML headers made goes as by conf_remove() and comes anew at the end.
 enum conf_edit conf_set(enum conf_format format, struct buf *text, const char *const *path, const char *value,
                         const char *comment, struct err *err);
 
