@@ -39,8 +39,19 @@ void plan_set(struct plan_file *f, const char *comment, const char *value, const
 /// Have nothing at the path, because of `why`. `strict_only`: without --strict it is only named as open.
 void plan_unset(struct plan_file *f, const char *why, bool strict_only, const char *const *path);
 
+/// Like plan_set(), because of `why`; without --strict it is only named as open.
+void plan_set_strict(struct plan_file *f, const char *why, const char *value, const char *const *path);
+
+/// A symbolic link at `path` that leads to `target`; what is there is kept as a backup.
+void plan_link(struct client_plan *p, const char *path, const char *target);
+
+/// Lines of pullgate's own in a file of somebody else's whose comments begin with '#': they stand between two marks,
+/// and the rest of the file stays. `text` is copied; empty: the marks go too.
+void plan_block(struct client_plan *p, const char *path, const char *text);
+
 /// This file or folder wins over what is planned and takes requests past the gateway: named, and with --strict moved
-/// aside (renamed to NAME.pullgate-aside[.N], out of the folder `out_of` if a name in it would still count).
+/// aside (renamed to NAME.pullgate-aside[.N]; beside the folder `out_of`, where that is not NULL because a name in it
+/// would still count).
 void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of);
 
 /// A sentence on what stays open in this client, and one on something the person must know.
@@ -53,6 +64,9 @@ void plan_run(struct client_plan *p, const char *format, ...) __attribute__((for
 /// The whole as text for a person: each file as it would be on an empty machine, comments, what to run, what stays
 /// open.
 void plan_print(const struct client_plan *p, FILE *out);
+
+/// Only what to run and what stays open: what is said after writing.
+void plan_print_rest(const struct client_plan *p, FILE *out);
 
 struct plan_result {
     size_t changed, same, aside; ///< Files written, files that were right already, things moved aside.

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Plans: what is gathered before it is printed or written. What is said twice, by two clients that share a file, is
+// kept once.
+
+#include "gateway/clients/plan_inside.h"
+
+#include "mirrors/base/mem.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PLAN_LINE_MAX = 4096 };
+
+struct client_plan *plan_new(void) {
+    return mem_zalloc(1, sizeof(struct client_plan));
+}
+
+static void setting_deinit(struct plan_setting *s) {
+    for (size_t i = 0; s->path[i] != NULL; i++)
+        free(s->path[i]);
+    free(s->value);
+    free(s->comment);
+}
+
+static void file_free(struct plan_file *f) {
+    for (size_t i = 0; i < f->count; i++)
+        setting_deinit(&f->settings[i]);
+    free(f->settings);
+    free(f->path);
+    mem_wipe(f->text);
+    free(f->reason);
+    free(f);
+}
+
+static void lines_deinit(struct plan_lines *l) {
+    for (size_t i = 0; i < l->count; i++)
+        free(l->lines[i]);
+    free(l->lines);
+}
+
+void plan_free(struct client_plan *p) {
+    if (p == NULL)
+        return;
+    for (size_t i = 0; i < p->count; i++)
+        file_free(p->files[i]);
+    free(p->files);
+    lines_deinit(&p->open);
+    lines_deinit(&p->notes);
+    lines_deinit(&p->runs);
+    free(p);
+}
+
+// --- files ---
+
+/// The item of this kind at this path, made when it is not there.
+static struct plan_file *item(struct client_plan *p, enum plan_kind kind, const char *path) {
+    for (size_t i = 0; i < p->count; i++)
+        if (p->files[i]->kind == kind && strcmp(p->files[i]->path, path) == 0)
+            return p->files[i];
+    struct plan_file *f = mem_zalloc(1, sizeof *f);
+    f->kind = kind;
+    f->path = mem_strdup(path);
+    p->files = mem_resize(p->files, p->count + 1, sizeof(struct plan_file *));
+    p->files[p->count++] = f;
+    return f;
+}
+
+static void replace(char **at, const char *with) {
+    mem_wipe(*at);
+    *at = mem_strdup(with);
+}
+
+struct plan_file *plan_file(struct client_plan *p, const char *path, enum conf_format format) {
+    struct plan_file *f = item(p, PLAN_SETTINGS, path);
+    f->format = format;
+    return f;
+}
+
+void plan_text(struct client_plan *p, const char *path, mode_t mode, const char *text) {
+    struct plan_file *f = item(p, PLAN_TEXT, path);
+    f->mode = mode;
+    replace(&f->text, text);
+}
+
+void plan_link(struct client_plan *p, const char *path, const char *target) {
+    replace(&item(p, PLAN_LINK, path)->text, target);
+}
+
+void plan_block(struct client_plan *p, const char *path, const char *text) {
+    replace(&item(p, PLAN_BLOCK, path)->text, text);
+}
+
+void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of) {
+    struct plan_file *f = item(p, PLAN_ASIDE, path);
+    replace(&f->reason, why);
+    replace(&f->text, out_of);
+}
+
+// --- settings ---
+
+static bool same_path(const struct plan_setting *s, const char *const *path) {
+    size_t i = 0;
+    for (; s->path[i] != NULL && path[i] != NULL; i++)
+        if (strcmp(s->path[i], path[i]) != 0)
+            return false;
+    return s->path[i] == NULL && path[i] == NULL;
+}
+
+static struct plan_setting *setting_at(struct plan_file *f, const char *const *path) {
+    for (size_t i = 0; i < f->count; i++)
+        if (same_path(&f->settings[i], path))
+            return &f->settings[i];
+    f->settings = mem_resize(f->settings, f->count + 1, sizeof(struct plan_setting));
+    struct plan_setting *s = &f->settings[f->count++];
+    *s = (struct plan_setting){0};
+    for (size_t i = 0; i < CONF_PATH_MAX && path[i] != NULL; i++)
+        s->path[i] = mem_strdup(path[i]);
+    return s;
+}
+
+static void put(struct plan_file *f, const char *comment, const char *value, bool strict_only,
+                const char *const *path) {
+    struct plan_setting *s = setting_at(f, path);
+    replace(&s->comment, comment != NULL ? comment : "");
+    replace(&s->value, value);
+    s->strict_only = strict_only;
+}
+
+void plan_set(struct plan_file *f, const char *comment, const char *value, const char *const *path) {
+    put(f, comment, value, false, path);
+}
+
+void plan_set_strict(struct plan_file *f, const char *why, const char *value, const char *const *path) {
+    put(f, why, value, true, path);
+}
+
+void plan_unset(struct plan_file *f, const char *why, bool strict_only, const char *const *path) {
+    put(f, why, NULL, strict_only, path);
+}
+
+// --- sentences ---
+
+static void add_line(struct plan_lines *l, const char *format, va_list arguments) {
+    char line[PLAN_LINE_MAX];
+    vsnprintf(line, sizeof line, format, arguments);
+    for (size_t i = 0; i < l->count; i++)
+        if (strcmp(l->lines[i], line) == 0)
+            return;
+    l->lines = mem_resize(l->lines, l->count + 1, sizeof(char *));
+    l->lines[l->count++] = mem_strdup(line);
+}
+
+void plan_open(struct client_plan *p, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    add_line(&p->open, format, arguments);
+    va_end(arguments);
+}
+
+void plan_note(struct client_plan *p, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    add_line(&p->notes, format, arguments);
+    va_end(arguments);
+}
+
+void plan_run(struct client_plan *p, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    add_line(&p->runs, format, arguments);
+    va_end(arguments);
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a plan is made of, for the files that build, print and write it (plan.c, plan_print.c, plan_write.c). Owned by
+// the plan; one thread.
+
+#pragma once
+
+#include "gateway/clients/plan.h"
+
+enum { PLAN_ITEMS_MAX = 10000 };
+
+struct plan_setting {
+    char *path[CONF_PATH_MAX + 1]; ///< Ends with NULL.
+    char *value;                   ///< JSON; NULL: nothing is to be there.
+    char *comment;                 ///< What it is for, or why it goes. Never NULL.
+    bool strict_only;
+};
+
+enum plan_kind { PLAN_SETTINGS, PLAN_TEXT, PLAN_BLOCK, PLAN_LINK, PLAN_ASIDE };
+
+struct plan_file {
+    enum plan_kind kind;
+    char *path;
+    enum conf_format format; ///< PLAN_SETTINGS.
+    struct plan_setting *settings;
+    size_t count;
+    mode_t mode;  ///< PLAN_TEXT.
+    char *text;   ///< The text, the link's target, or PLAN_ASIDE's `out_of` (may be NULL there).
+    char *reason; ///< PLAN_ASIDE.
+};
+
+struct plan_lines {
+    char **lines;
+    size_t count;
+};
+
+struct client_plan {
+    struct plan_file **files;
+    size_t count;
+    struct plan_lines open, notes, runs;
+};
+
+/// The settings in `text`, all or none: with CONF_UNSAFE it is as it was, and `err` says why. What only --strict
+/// changes, and was wanted, is told in `left`, one line each.
+enum conf_edit plan_merge(const struct plan_file *f, bool strict, struct buf *text, struct buf *left, struct err *err);
+
+/// pullgate's lines between their marks in `text`. False when the marks there make no sense.
+bool plan_merge_block(const char *block, struct buf *text, struct err *err);
+
+/// The settings as the file would be on an empty machine, comments included.
+bool plan_fresh(const struct plan_file *f, struct buf *text, struct err *err);
+
+/// "registries.docker.io": a path for a person.
+void plan_path_words(const struct plan_setting *s, struct buf *out);
+
+/// One file as text for a person: what would be written on an empty machine.
+void plan_print_file(const struct plan_file *f, FILE *out);

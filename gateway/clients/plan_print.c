@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A plan as text for a person: each file as it would be on an empty machine, what each line is for, what to run, what
+// stays open. Nothing here reads or writes a file.
+
+#include "gateway/clients/plan_inside.h"
+
+#include <string.h>
+
+enum { PRINT_WIDTH = 110 };
+
+/// The sentence, broken at blanks; the first line begins with `head`, the others with as many blanks (after the '#' of
+/// one that begins so).
+static void print_wrapped(FILE *out, const char *head, const char *sentence) {
+    size_t indent = strlen(head), column = indent;
+    fputs(head, out);
+    for (const char *at = sentence; *at != '\0';) {
+        size_t word = strcspn(at, " \n");
+        if (column > indent && column + 1 + word > PRINT_WIDTH) {
+            fprintf(out, "\n%c%*s", head[0] == '#' ? '#' : ' ', (int)indent - 1, "");
+            column = indent;
+        }
+        fprintf(out, "%s%.*s", column > indent ? " " : "", (int)word, at);
+        column += word + (column > indent ? 1 : 0);
+        at += word;
+        at += strspn(at, " \n");
+    }
+    fputc('\n', out);
+}
+
+static void print_setting_words(const struct plan_file *f, bool unset, FILE *out) {
+    for (size_t i = 0; i < f->count; i++) {
+        const struct plan_setting *s = &f->settings[i];
+        if ((s->value == NULL) != unset || s->comment[0] == '\0')
+            continue;
+        struct buf words;
+        buf_init(&words, ERR_TEXT_MAX);
+        plan_path_words(s, &words);
+        print_wrapped(out, unset ? "# To be taken out: " : "# ", words.data);
+        print_wrapped(out, "#   ", s->comment);
+        buf_deinit(&words);
+    }
+}
+
+static void print_settings(const struct plan_file *f, FILE *out) {
+    struct buf text;
+    struct err err = {""};
+    buf_init(&text, CONF_TEXT_MAX);
+    fprintf(out, "### %s\n", f->path);
+    if (plan_fresh(f, &text, &err))
+        fprintf(out, "%s\n", text.data != NULL ? text.data : "");
+    else
+        fprintf(out, "# %s\n", err.text);
+    if (f->format == CONF_JSON)
+        print_setting_words(f, false, out);
+    print_setting_words(f, true, out);
+    if (f->format == CONF_JSON)
+        fputc('\n', out);
+    buf_deinit(&text);
+}
+
+void plan_print_file(const struct plan_file *f, FILE *out) {
+    switch (f->kind) {
+    case PLAN_SETTINGS:
+        print_settings(f, out);
+        return;
+    case PLAN_TEXT:
+        fprintf(out, "### %s%s\n%s\n", f->path, (f->mode & 0044) == 0 ? " (readable by its owner alone)" : "", f->text);
+        return;
+    case PLAN_BLOCK:
+        fprintf(out, "### %s (lines to be added)\n%s\n", f->path, f->text);
+        return;
+    case PLAN_LINK:
+        fprintf(out, "### %s -> %s (a symbolic link)\n\n", f->path, f->text);
+        return;
+    case PLAN_ASIDE:
+        fprintf(out, "### %s is to go\n", f->path);
+        print_wrapped(out, "# ", f->reason);
+        fputc('\n', out);
+        return;
+    }
+}
+
+static void print_lines(const struct plan_lines *l, const char *heading, const char *head, FILE *out) {
+    if (l->count == 0)
+        return;
+    fprintf(out, "### %s\n", heading);
+    for (size_t i = 0; i < l->count; i++)
+        print_wrapped(out, head, l->lines[i]);
+    fputc('\n', out);
+}
+
+static void print_commands(const struct plan_lines *l, FILE *out) {
+    if (l->count == 0)
+        return;
+    fprintf(out, "### Then run\n");
+    for (size_t i = 0; i < l->count; i++)
+        fprintf(out, "%s\n", l->lines[i]);
+    fputc('\n', out);
+}
+
+void plan_print_rest(const struct client_plan *p, FILE *out) {
+    print_commands(&p->runs, out);
+    print_lines(&p->open, "What stays open", "- ", out);
+    print_lines(&p->notes, "Good to know", "- ", out);
+}
+
+void plan_print(const struct client_plan *p, FILE *out) {
+    for (size_t i = 0; i < p->count; i++)
+        plan_print_file(p->files[i], out);
+    plan_print_rest(p, out);
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A plan carried out below a root: each file is read, merged and, where that changes something, kept as a backup and
+// replaced. What cannot be edited safely is printed instead and counts as refused. Nothing is done twice.
+
+#include "gateway/clients/plan_inside.h"
+#include "gateway/clients/rooted.h"
+
+#include <string.h>
+
+enum { LEFT_MAX = 64 * 1024 };
+
+struct writing {
+    const struct rooted *root;
+    bool strict;
+    FILE *out;
+    struct plan_result *result;
+    struct err *err; ///< The first failure.
+    bool failed;
+};
+
+static const char mark_written[] = "written", mark_same[] = "unchanged", mark_left[] = "LEFT",
+                  mark_not[] = "NOT WRITTEN", mark_aside[] = "moved aside";
+
+static void tell(const struct writing *w, const char *mark, const char *path, const char *more) {
+    fprintf(w->out, "%-11s  %s%s%s\n", mark, path, more[0] != '\0' ? ": " : "", more);
+}
+
+/// A disk or a permission: the others are written all the same, and the whole has failed.
+static bool fail(struct writing *w, const struct plan_file *f, const struct err *cause) {
+    tell(w, mark_not, f->path, cause->text);
+    if (!w->failed)
+        err_set(w->err, "%s: %s", f->path, cause->text);
+    w->failed = true;
+    return false;
+}
+
+/// It is the content that forbids it: a person must do it.
+static bool refuse(struct writing *w, const struct plan_file *f, const struct err *cause) {
+    tell(w, mark_not, f->path, cause->text);
+    fprintf(w->out, "  It stays as it is. This is what it is to say:\n\n");
+    plan_print_file(f, w->out);
+    w->result->refused++;
+    return false;
+}
+
+// --- plain files ---
+
+static bool put(struct writing *w, const struct plan_file *f, struct rooted_place *place, const struct buf *text,
+                mode_t mode) {
+    struct err err = {""};
+    char kept[NAME_MAX + 1] = "";
+    if (place->exists && !rooted_backup(place, kept, &err))
+        return fail(w, f, &err);
+    if (!rooted_write(place, text->data != NULL ? text->data : "", text->len, mode, &err))
+        return fail(w, f, &err);
+    w->result->changed++;
+    fprintf(w->out, "%-11s  %s%s%s%s\n", mark_written, f->path, kept[0] != '\0' ? " (what it said is in " : "", kept,
+            kept[0] != '\0' ? ")" : "");
+    return true;
+}
+
+static void keep_same(struct writing *w, const struct plan_file *f) {
+    w->result->same++;
+    tell(w, mark_same, f->path, "");
+}
+
+/// Read what is there into `text`; a missing file is an empty one. False: told already.
+static bool read_old(struct writing *w, const struct plan_file *f, const struct rooted_place *place, struct buf *text) {
+    struct err err = {""};
+    if (!place->exists || rooted_read(place, text, &err))
+        return true;
+    return refuse(w, f, &err);
+}
+
+static bool is_secret(mode_t mode) {
+    return (mode & 0077) == 0;
+}
+
+static void write_text(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
+    size_t len = strlen(f->text);
+    bool same = place->exists && text->len == len && (len == 0 || memcmp(text->data, f->text, len) == 0);
+    if (same && !(is_secret(f->mode) && !is_secret(place->st.st_mode))) {
+        keep_same(w, f);
+        return;
+    }
+    buf_clear(text);
+    buf_add(text, f->text, len);
+    put(w, f, place, text, f->mode);
+}
+
+static void tell_left(struct writing *w, const struct plan_file *f, char *left) {
+    for (char *line = strtok(left, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        fprintf(w->out, "%-11s  %s: %s (--strict changes it)\n", mark_left, f->path, line);
+        w->result->refused++;
+    }
+}
+
+static void write_settings(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
+    struct err err = {""};
+    struct buf left;
+    buf_init(&left, LEFT_MAX);
+    enum conf_edit result = plan_merge(f, w->strict, text, &left, &err);
+    if (result == CONF_UNSAFE)
+        refuse(w, f, &err);
+    else if (result == CONF_CHANGED)
+        put(w, f, place, text, 0644);
+    else if (place->exists)
+        keep_same(w, f);
+    if (left.data != NULL)
+        tell_left(w, f, left.data);
+    buf_deinit(&left);
+}
+
+static void write_block(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
+    struct err err = {""};
+    struct buf old;
+    buf_init(&old, CONF_TEXT_MAX);
+    buf_add(&old, text->data != NULL ? text->data : "", text->len);
+    if (!plan_merge_block(f->text, text, &err))
+        refuse(w, f, &err);
+    else if (old.len == text->len && (old.len == 0 || memcmp(old.data, text->data, old.len) == 0))
+        keep_same(w, f);
+    else
+        put(w, f, place, text, 0644);
+    buf_deinit(&old);
+}
+
+static void write_plain(struct writing *w, const struct plan_file *f) {
+    struct rooted_place place;
+    struct err err = {""};
+    struct buf text;
+    buf_init(&text, CONF_TEXT_MAX);
+    if (!rooted_find(w->root, f->path, ROOTED_MAKE, &place, &err))
+        fail(w, f, &err);
+    else if (!read_old(w, f, &place, &text))
+        ;
+    else if (f->kind == PLAN_TEXT)
+        write_text(w, f, &place, &text);
+    else if (f->kind == PLAN_BLOCK)
+        write_block(w, f, &place, &text);
+    else
+        write_settings(w, f, &place, &text);
+    rooted_leave(&place);
+    buf_deinit(&text);
+}
+
+// --- links, and what goes ---
+
+static bool place_link(struct writing *w, const struct plan_file *f, struct rooted_place *place) {
+    struct err err = {""};
+    char kept[NAME_MAX + 1] = "", target[PATH_MAX];
+    if (place->exists && rooted_target(place, target) && strcmp(target, f->text) == 0) {
+        keep_same(w, f);
+        return true;
+    }
+    if ((place->exists && !rooted_backup(place, kept, &err)) || !rooted_symlink(place, f->text, &err))
+        return fail(w, f, &err);
+    w->result->changed++;
+    tell(w, mark_written, f->path, "a link");
+    return true;
+}
+
+static void write_link(struct writing *w, const struct plan_file *f) {
+    struct rooted_place place;
+    struct err err = {""};
+    if (!rooted_find(w->root, f->path, ROOTED_MAKE | ROOTED_LINK, &place, &err))
+        fail(w, f, &err);
+    else
+        place_link(w, f, &place);
+    rooted_leave(&place);
+}
+
+static bool move_aside(struct writing *w, const struct plan_file *f, const struct rooted_place *place) {
+    struct err err = {""};
+    struct rooted_place into = *place;
+    char kept[NAME_MAX + 1];
+    bool elsewhere = f->text != NULL;
+    if (elsewhere && (!rooted_find(w->root, f->text, 0, &into, &err) || into.folder < 0))
+        return fail(w, f, &err);
+    bool ok = rooted_aside(place, &into, kept, &err);
+    if (elsewhere)
+        rooted_leave(&into);
+    if (!ok)
+        return fail(w, f, &err);
+    w->result->aside++;
+    fprintf(w->out, "%-11s  %s (now %s, %s): %s\n", mark_aside, f->path, kept,
+            elsewhere ? "one folder up" : "in the same folder", f->reason);
+    return true;
+}
+
+static void write_aside(struct writing *w, const struct plan_file *f) {
+    struct rooted_place place;
+    struct err err = {""};
+    if (!rooted_find(w->root, f->path, ROOTED_LINK, &place, &err)) {
+        fail(w, f, &err);
+        return;
+    }
+    if (place.exists && w->strict) {
+        move_aside(w, f, &place);
+    } else if (place.exists) {
+        fprintf(w->out, "%-11s  %s: %s (--strict moves it aside)\n", mark_left, f->path, f->reason);
+        w->result->refused++;
+    }
+    rooted_leave(&place);
+}
+
+// --- the whole ---
+
+static void write_item(struct writing *w, const struct plan_file *f) {
+    if (f->path[0] != '/') {
+        fprintf(w->out, "%-11s  %s: it is on another machine (Windows); put it there yourself:\n\n", mark_not, f->path);
+        plan_print_file(f, w->out);
+        w->result->refused++;
+    } else if (f->kind == PLAN_LINK) {
+        write_link(w, f);
+    } else if (f->kind == PLAN_ASIDE) {
+        write_aside(w, f);
+    } else {
+        write_plain(w, f);
+    }
+}
+
+bool plan_write(const struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
+                struct err *err) {
+    struct rooted r;
+    *result = (struct plan_result){0};
+    if (!rooted_open(&r, root, err))
+        return false;
+    struct writing w = {.root = &r, .strict = strict, .out = out, .result = result, .err = err};
+    for (size_t i = 0; i < p->count; i++)
+        write_item(&w, p->files[i]);
+    rooted_close(&r);
+    return !w.failed;
+}
