@@ -4,6 +4,7 @@
 import pytest
 
 from bed import led, names
+from bed.clients import of_these
 from bed.gateway import Gateway
 from bed.images import image, unique
 from bed.processes import base_environment, command
@@ -55,17 +56,19 @@ def proxied(bed, proxy):
 # --- refuse ---
 
 
-@pytest.mark.parametrize("kind", [pytest.param("docker", marks=led.written_for_debians("dockerd")), "docker-build"])
+@pytest.mark.parametrize("kind", of_these("docker", "docker-graphdriver", "docker-build", among=led.KINDS))
 def test_dockerd_with_a_mirror_does_not_get_past_it(kind, proxy, proxied, site, hub):
     """The mirror's denials are plain: dockerd turns to Docker Hub, and meets the sentence."""
     pushed = hub.push(f"library/{unique('denied')}", "1", image())
-    client, mark, hub_mark = proxied(kind, REFUSING, "plain.test"), proxy.mark(), hub.mark()
+    client, mark, site_mark, hub_mark = proxied(kind, REFUSING, "plain.test"), proxy.mark(), site.mark(), hub.mark()
 
     output = client.pull(pushed.by_tag).must_fail()
 
     line = proxy.line(mark, route="connect", decision="deny")
     assert (line["reason"], line["registry"], line["status"]) == ("connect", "docker.io", 403)
-    if kind == "docker":
+    if client.shows_first_error:
+        reads_the_words(output, site, site_mark, pushed, *RULE_WORDS)
+    elif kind != "docker-build":
         assert WORDS in output
     assert not hub.since(hub_mark, pushed.repository)
 
@@ -128,12 +131,17 @@ def test_takeover_denies_in_the_sites_words(kind, proxy, proxied, hub):
     registry_kept_out(hub.since(hub_mark, pushed.repository), pushed)
 
 
-@led.written_for_debians("dockerd")
-def test_a_mirror_beside_takeover(proxy, proxied, site, hub):
+@pytest.mark.parametrize("kind", of_these("docker", "docker-graphdriver", among=led.KINDS))
+def test_a_mirror_beside_takeover(kind, proxy, proxied, site, hub):
     """The denied pull leaves the mirror for Docker Hub, which is the gateway again."""
     pushed = hub.push(f"library/{unique('denied')}", "1", image())
-    client, mark, hub_mark = proxied("docker", TAKING, "plain.test"), proxy.mark(), hub.mark()
-    reads_the_words(client.pull(pushed.by_tag).must_fail(), proxy, mark, pushed, *RULE_WORDS)
+    client, mark, site_mark, hub_mark = proxied(kind, TAKING, "plain.test"), proxy.mark(), site.mark(), hub.mark()
+    output = client.pull(pushed.by_tag).must_fail()
+    proxy.line(mark, repository=pushed.repository, decision="deny")
+    if client.shows_first_error:
+        reads_the_words(output, site, site_mark, pushed, *RULE_WORDS)
+    else:
+        reads_the_words(output, proxy, mark, pushed, *RULE_WORDS)
     registry_kept_out(hub.since(hub_mark, pushed.repository), pushed)
 
 

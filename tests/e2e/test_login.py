@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from bed import led, names
-from bed.clients import write
+from bed import clients, led, names
+from bed.clients import hosts_toml, of_these, write
 from bed.gateway import PULLGATE, Gateway
 from bed.images import image, unique
 from bed.pki import openssl
 from bed.processes import base_environment, command
+from bed.stories import registry_kept_out
 from conftest import SITE_MESSAGE
 
 PASSWORD = "s3cret-of-alice"
@@ -175,23 +176,27 @@ def read(path):
         return file.read()
 
 
-@led.written_for_debians("dockerd")
-@pytest.mark.parametrize("kind", [led.Docker, led.DockerBuild])
+@pytest.mark.parametrize("kind", of_these("docker", "docker-graphdriver", "docker-build", among=led.KINDS))
 def test_dockerd_with_a_client_certificate(kind, guarded, docker, people, bed, hub):
-    """For its mirror, which sends no other credential than that."""
+    """For its mirror, which sends no other credential than that. Debian's dockerd, and today's with the same store, take it from the
+    folder of the mirror's name; containerd's store and today's BuildKit from the hosts.toml that is for every registry."""
     at = f"docker/certs.d/{CERTIFIED}"
-    client = docker(kind, CERTIFIED, {f"{at}/ca.crt": read(bed.pki.ca), f"{at}/client.cert": read(people[1]), f"{at}/client.key": read(people[2])})
-    pushed, mark, hub_mark = there(hub), guarded.mark(), hub.mark()
+    etc = {f"{at}/ca.crt": read(bed.pki.ca), f"{at}/client.cert": read(people[1]), f"{at}/client.key": read(people[2])}
+    if clients.today("dockerd"):
+        etc["docker/certs.d/_default/hosts.toml"] = hosts_toml(CERTIFIED, f'ca = "{bed.pki.ca}"', f'client = [["{people[1]}", "{people[2]}"]]',
+                                                               empty_host=False)
+    client = docker(led.KINDS[kind], CERTIFIED, etc)
+    pushed, mark = there(hub), guarded.mark()
     client.use(pushed.by_tag).must_work()
     assert guarded.line(mark, repository=pushed.repository, decision="allow")["who"] == "cert:ci.example.com"
 
 
-@led.written_for_debians("dockerd")
-def test_dockerd_without_one_reads_why(guarded, docker, hub):
-    client = docker(led.Docker, CERTIFIED)
+@pytest.mark.parametrize("kind", of_these("docker", "docker-graphdriver", among=led.KINDS))
+def test_dockerd_without_one_reads_why(kind, guarded, docker, hub):
+    client = docker(led.KINDS[kind], CERTIFIED)
     pushed, hub_mark = there(hub), hub.mark()
     assert "client certificate" in client.pull(pushed.by_tag).must_fail()
-    assert not hub.since(hub_mark, pushed.repository)  # final: Docker Hub was not asked
+    registry_kept_out(hub.since(hub_mark, pushed.repository), pushed)  # final: Docker Hub was not asked for it
 
 
 def test_podman_with_a_client_certificate(guarded, bed, people, hub):

@@ -16,6 +16,13 @@ moby=github.com/moby/moby/v2
 moby_version=v2.0.0-beta.21 # Docker Engine 29.7
 buildkit=github.com/moby/buildkit
 buildkit_version=v0.32.2
+buildx=github.com/docker/buildx
+buildx_version=v0.36.1
+crane=github.com/google/go-containerregistry
+crane_version=v0.22.1
+regctl=github.com/regclient/regclient
+regctl_version=v0.11.7
+go_wanted=26 # Go 1.26, for the modules above
 
 say() {
     printf 'today: %s\n' "$*"
@@ -50,7 +57,7 @@ build() {
     shift 3
     wanted=$(missing "$module" "$version" "$@")
     if [ -z "$wanted" ]; then
-        say "$module $version: $* are in $folder"
+        say "$module $version: there already: $*"
         return
     fi
     say "$module $version: building$wanted"
@@ -81,6 +88,10 @@ moby_programs() {
     install_with exclude_graphdriver_btrfs "$@"
 }
 
+plain_programs() {
+    CGO_ENABLED=0 install_with "" "$@"
+}
+
 # BuildKit's go.mod has exclude directives, so `go install` refuses it; here it is a dependency of a module of its own.
 buildkit_programs() (
     at=$1/cmd
@@ -99,6 +110,12 @@ release=$("$go" env GOVERSION) || die "$go does not work"
 case $release in
 "" | go1.? | go1.?.* | go1.1? | go1.1?.* | go1.20 | go1.20.*) die "$go is too old (${release:-before go1.16}): Go 1.21 or newer is needed" ;;
 esac
+toolchain=$("$go" env GOTOOLCHAIN)
+minor=${release#go1.}
+minor=${minor%%[!0-9]*}
+if [ "$toolchain" = local ] && [ "${minor:-0}" -lt "$go_wanted" ]; then
+    die "$go is $release and may fetch no newer one (GOTOOLCHAIN=local): Go 1.$go_wanted or newer is needed"
+fi
 # dockerd and containerd have C parts.
 command -v "${CC:-gcc}" >/dev/null || die "there is no ${CC:-gcc}: a C compiler is needed"
 
@@ -115,4 +132,7 @@ say "$release, into $folder"
 build "$containerd" "$containerd_version" containerd_programs containerd ctr containerd-shim-runc-v2
 build "$moby" "$moby_version" moby_programs dockerd docker-proxy
 build "$buildkit" "$buildkit_version" buildkit_programs buildkitd buildctl
+build "$buildx" "$buildx_version" plain_programs buildx
+build "$crane" "$crane_version" plain_programs crane
+build "$regctl" "$regctl_version" plain_programs regctl
 say "done; use them with PULLGATE_TODAY=$folder"

@@ -85,6 +85,10 @@ class Client:
     def command(self, *argv, **more):
         return command(list(argv), env=self.env, **more)
 
+    def led(self, *argv):
+        """What a daemon is started with; clients that are led somewhere put what leads them before it."""
+        return list(argv)
+
     def with_etc(self, name, *argv):
         """Run with this client's own /etc/NAME in the place of the machine's."""
         script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
@@ -104,9 +108,11 @@ class DockerPull(Client):
 
     `graphdriver`: today's dockerd with the store that Debian's has. `path`: what follows the mirror's name in its URL.
     `server`: instead of "registry-mirrors", today's `_default/hosts.toml`: the gateway or nothing.
+    `shows_first_error`: when the mirror and the registry behind it both refuse, the terminal has the mirror's words.
     """
 
     graphdriver, path, server = False, "", False
+    shows_first_error = today("dockerd")
     words_by_digest = not today("dockerd")
     route = "ns" if today("dockerd") else "root"
     can_run = not today("dockerd")
@@ -176,6 +182,7 @@ class DockerPath(DockerPull):
 
 class DockerGraphdriver(DockerPull):
     graphdriver, words_by_digest, route = True, True, "root"
+    shows_first_error = False
 
 
 class DockerGraphdriverBuild(DockerBuild):
@@ -261,7 +268,7 @@ class Containerd(Client):
         write(f"{folder}/hosts/{self.directory}/hosts.toml", text)
         write(f"{folder}/config.toml", "version = 2\n" f'root = "{folder}/root"\nstate = "{folder}/state"\n'
               'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n' f'[grpc]\n  address = "{folder}/containerd.sock"\n')
-        self._daemon = Daemon([binary("containerd"), "--config", f"{folder}/config.toml"], f"{folder}/containerd.log", self.env)
+        self._daemon = Daemon(self.led(binary("containerd"), "--config", f"{folder}/config.toml"), f"{folder}/containerd.log", self.env)
         self._daemon.wait_ready(lambda: self.ctr("version").ok)
 
     def stop(self):
@@ -425,6 +432,6 @@ WITHOUT_FALLBACK = [name for name in KINDS if name not in WITH_FALLBACK]
 WITH_ANY = [name for name, kind in KINDS.items() if kind.any_registry]
 
 
-def of_these(*names):
+def of_these(*names, among=None):
     """The names among these that are kinds here: some are only with today's binaries."""
-    return [name for name in names if name in KINDS]
+    return [name for name in names if name in (KINDS if among is None else among)]

@@ -44,7 +44,7 @@ class Gateway:
         assert os.access(PULLGATE, os.X_OK), f"there is no gateway at {PULLGATE}: build it, or say where it is with PULLGATE="
         os.makedirs(folder)
         self.folder, self.ready, self._pki, self._before = folder, ready, pki, before
-        self._path, self._out = f"{folder}/pullgate.json", f"{folder}/out"
+        self.path, self._out = f"{folder}/pullgate.json", f"{folder}/out"
         self.write(configuration)
         self.start()
 
@@ -53,8 +53,11 @@ class Gateway:
         # What libh2o itself keeps until the process ends is no leak of the gateway's.
         env.setdefault("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0")
         errors = f"{self.folder}/{unique('err')}"
-        self._daemon = Daemon([*self._before, PULLGATE, "serve", "--config", self._path], errors, env, stdout=self._out)
+        self._daemon = Daemon([*self._before, PULLGATE, "serve", "--config", self.path], errors, env, stdout=self._out)
         self._daemon.wait_ready(self._answers)
+
+    def alive(self):
+        return self._daemon.alive()
 
     def must_run(self):
         """Nothing that a client, an upstream or a file does may end the gateway."""
@@ -72,7 +75,7 @@ class Gateway:
             # Several gateways run in the bed; each has a control socket of its own, and keeps nothing unless it is to.
             defaults = {"control": f"{self.folder}/control.sock", "store": None}
             configuration = json.dumps({**defaults, **configuration}, indent=2)
-        with open(self._path, "w", encoding="utf-8") as file:
+        with open(self.path, "w", encoding="utf-8") as file:
             file.write(configuration)
 
     def stop(self):

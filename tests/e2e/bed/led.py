@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that know nothing of a gateway, but for what names lead to (takeover) or what their proxy is (CONNECT)."""
 
-import pytest
-
 from . import clients, names
 from .images import unique
 from .processes import command
@@ -21,14 +19,9 @@ def led_astray(folder, address, *taken):
     return ["unshare", "--mount", "--propagation", "private", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", path]
 
 
-def written_for_debians(program):
-    """For stories of dockerd 20.10 and ctr 1.6. Today's pull in the daemon, whose hosts file is not the command's, leave a
-    mirror that refuses otherwise (docs/clients.md), and ask in other requests: they have stories of their own to come."""
-    return pytest.mark.skipif(clients.today(program), reason=f"written for Debian's {program}")
-
-
 class Unaware:
-    """A client without a mirror. `more`: its environment; `before`: a command's beginning, for what it runs."""
+    """A client without a mirror. `more`: its environment; `before`: a command's beginning, for what it runs. Its daemon has both, too:
+    today's pull there, Debian's ctr in the command."""
 
     def __init__(self, bed, trust, more=None, before=()):
         self.before, self.more, self.trust = list(before), more or {}, trust
@@ -50,12 +43,19 @@ class Unaware:
     def command(self, *argv, **more):
         return command([*self.before, *argv], env=self.env, **more)
 
+    def led(self, *argv):
+        return [*self.before, *argv]
+
     def with_etc(self, name, *argv):
         return [*self.before, *super().with_etc(name, *argv)]
 
 
 class Docker(Unaware, clients.DockerPull):
     pass
+
+
+class DockerGraphdriver(Unaware, clients.DockerGraphdriver):
+    """Today's dockerd with the store that Debian's has."""
 
 
 class DockerBuild(Unaware, clients.DockerBuild):
@@ -77,6 +77,6 @@ class Skopeo(Podman, clients.Skopeo):
     pass
 
 
-# Led by a hosts file: today's ctr has its daemon pull, which has the machine's.
-LED_KINDS = ["docker", "docker-build", pytest.param("containerd", marks=written_for_debians("ctr")), "podman", "skopeo"]
 KINDS = {"docker": Docker, "docker-build": DockerBuild, "containerd": Containerd, "podman": Podman, "skopeo": Skopeo}
+if clients.today("dockerd"):
+    KINDS["docker-graphdriver"] = DockerGraphdriver

@@ -4,8 +4,10 @@
 import http.client
 import os
 import re
+import shutil
 import socket
 import ssl
+import threading
 import uuid
 
 from . import names, s3
@@ -37,7 +39,7 @@ class Pushing:
     """Puts images into a registry's folder through a docker-registry of its own, without authentication."""
 
     def __init__(self, name, folder, storage, port, pki):
-        self.name, self.port, self._stored = name, port, set()
+        self.name, self.port, self._stored, self._lock = name, port, set(), threading.RLock()
         self._process = registry_process(folder, f"push-{name}", f"""
 storage: {{filesystem: {{rootdirectory: {storage}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}", secret: bed}}
@@ -72,11 +74,12 @@ validation: {{manifests: {{urls: {{allow: ["."]}}}}}}
 
     def push(self, repository, tag, document):
         """Push and return where it is. `tag` None: by digest only."""
-        for child in document.children:
-            self.push(repository, None, child)
-        for blob in document.blobs:
-            self._blob(repository, blob)
-        self._ask("PUT", f"/v2/{repository}/manifests/{tag or document.digest}", document.bytes, {"Content-Type": document.media_type})
+        with self._lock:
+            for child in document.children:
+                self.push(repository, None, child)
+            for blob in document.blobs:
+                self._blob(repository, blob)
+            self._ask("PUT", f"/v2/{repository}/manifests/{tag or document.digest}", document.bytes, {"Content-Type": document.media_type})
         return Pushed(self.name, repository, tag, document)
 
 
@@ -99,7 +102,7 @@ class Hub:
     def __init__(self, folder, pki, issuer):
         storage = f"{folder}/hub"
         os.makedirs(storage)
-        self._pki, self._issuer, self._log = pki, issuer, f"{folder}/hub.log"
+        self._pki, self._issuer, self._log, self._storage = pki, issuer, f"{folder}/hub.log", storage
         self.push = Pushing("docker.io", folder, storage, 5001, pki).push
         self.blobs = s3.S3(names.S3, pki, storage)
         self.tokens = TokenServer(names.HUB_TOKENS, pki, issuer)
@@ -147,6 +150,10 @@ auth: {{token: {{realm: "https://auth.docker.io/token", service: registry.docker
         body = answer.read()
         connection.close()
         return answer.status, answer.headers, body
+
+    def forget_blobs(self, pushed):
+        """The repository has the manifest no less, but not what it names, as if somebody had written that into it."""
+        shutil.rmtree(f"{self._storage}/docker/registry/v2/repositories/{pushed.repository}/_layers")
 
     def has(self, pushed):
         """Is the image there for anybody who asks docker.io itself?"""

@@ -93,7 +93,11 @@ class Scripted(Server):
 
 
 class Forbidden(Server):
-    """A host that the gateway must never contact: it would answer everything."""
+    """A host that the gateway must never contact: it would answer everything. `pages`: a path's bytes."""
+
+    pages = {}  # of all such hosts
 
     def handle(self, request):
+        if request.path in self.pages:
+            return Answer(200, self.pages[request.path], content_type="application/octet-stream")
         return Answer(200, b'{"token":"t","access_token":"t"}', content_type="application/json")
