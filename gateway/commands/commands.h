@@ -16,6 +16,9 @@ int command_store(int argc, char **argv);
 int command_ca(int argc, char **argv);
 int command_state(int argc, char **argv);
 int command_token(int argc, char **argv);
+int command_client(int argc, char **argv);
+int command_compliance(int argc, char **argv);
+int command_doctor(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /// A sentence on standard error and EXIT_UNUSABLE, for options that a command does not know.

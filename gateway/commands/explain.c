@@ -112,6 +112,8 @@ static const char *why(const struct explanation *e) {
         return "there are no rules: every listed registry may be pulled from";
     case DECIDED_NOT_LISTED:
         return "the registry is not listed";
+    case DECIDED_CANARY:
+        return "the canary is denied always, whatever the rules say";
     case DECIDED_LINK:
         return "an allowed tag led to this digest";
     case DECIDED_NO_LINK:

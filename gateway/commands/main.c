@@ -22,6 +22,9 @@ static const char help[] =
     "  explain   say what would happen to an image, and why, without contacting anyone\n"
     "  store     look after what is kept: list, verify, remove, fetch ahead, export, import\n"
     "  ca        the gateway's own certificate authority: make, show, issue, have clients trust it\n"
+    "  client    have docker, containerd, podman and others use the gateway and nothing else\n"
+    "  doctor    whether this machine's clients use the gateway, and how they could leave it\n"
+    "  compliance  how the client machines stand, by what they reported\n"
     "  state     carry the authority and keys to another machine\n"
     "  token     tokens for machines: issue, revoke, rotate the key that signs them\n"
     "  version   print the version, and those of the libraries\n"
@@ -45,10 +48,11 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"serve", command_serve},       {"reload", command_reload}, {"check", command_check},
-    {"explain", command_explain},   {"store", command_store},   {"ca", command_ca},
-    {"state", command_state},       {"token", command_token},   {"version", command_version},
-    {"--version", command_version},
+    {"serve", command_serve},     {"reload", command_reload},     {"check", command_check},
+    {"explain", command_explain}, {"store", command_store},       {"ca", command_ca},
+    {"client", command_client},   {"state", command_state},       {"token", command_token},
+    {"doctor", command_doctor}, {"compliance", command_compliance},
+    {"version", command_version}, {"--version", command_version},
 };
 
 int command_usage(const char *command) {

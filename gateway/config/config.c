@@ -9,6 +9,7 @@
 
 #include "gateway/config/access.h"
 #include "gateway/config/loading.h"
+#include "gateway/policy/canary.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/digest.h"
 
@@ -156,6 +157,18 @@ const struct read_key config_root_keys[] = {
      .shape = READ_OBJECT,
      .children = identity_keys},
     {.name = "groups", .takes = TAKES_OBJECT, .expected = "an object of groups by name", .read = read_groups},
+    {.name = "clients",
+     .takes = TAKES_OBJECT,
+     .expected = "{ \"gateway\", \"proxy\", \"direct\", ... }",
+     .read = read_clients,
+     .shape = READ_OBJECT,
+     .children = clients_keys},
+    {.name = "compliance",
+     .takes = TAKES_OBJECT,
+     .expected = "{ \"outdated_after\", \"expected\" }",
+     .read = read_compliance,
+     .shape = READ_OBJECT,
+     .children = compliance_keys},
     {.name = "control",
      .takes = TAKES_NULL | TAKES_STRING,
      .expected = "the path of a Unix socket, or null for none",
@@ -199,6 +212,7 @@ static struct config *config_new(const char *text, size_t len) {
     limits_default(&c->limits);
     store_default(&c->store);
     identity_default(&c->identity);
+    clients_default(c);
     return c;
 }
 
@@ -251,6 +265,8 @@ static struct config *parse(const char *text, size_t len, const char *file, cons
     }
     loading.config = config_new(text, len);
     bool ok = load_root(&r, root, catalog_dirs);
+    if (ok)
+        site_complete(loading.config);
     json_free(root);
     catalog_free(loading.catalog);
     proxies_deinit(&loading.proxies);
@@ -358,6 +374,7 @@ static void config_free(struct config *c) {
     free(c->ca_certificate);
     free(c->ca_key);
     identity_settings_deinit(&c->identity);
+    clients_deinit(c);
     free(c->control);
     free(c);
 }
@@ -392,6 +409,8 @@ static bool wildcard_covers(const char *wildcard, const struct hostport *at) {
 
 const struct registry *config_registry(const struct config *c, const char *name) {
     struct hostport at;
+    if (is_canary(name) || is_unlisted_stand_in(name))
+        return NULL;
     struct registry *const *found = c->exact_registry_count > 0 ? bsearch(name, c->registries, c->exact_registry_count,
                                                                           sizeof *c->registries, name_against)
                                                                 : NULL;

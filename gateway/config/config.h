@@ -103,6 +103,27 @@ struct admin_config {
     struct hostport at;
 };
 
+struct text_list {
+    char **texts;
+    size_t count;
+};
+
+/// "clients": what client machines are told of this site.
+struct clients_config {
+    char *gateway;           ///< Canonical URL, or NULL: from the listeners, see client_site_from_config().
+    char *proxy;             ///< The same for the proxy that refuses CONNECT...
+    bool no_proxy_listener;  ///< ... and null: clients are told of none, whatever the listeners do.
+    struct text_list direct; ///< Canonical registries that clients are to reach themselves.
+    struct text_list no_proxy;
+    bool takeover; ///< Clients meet the gateway under the registries' own names.
+};
+
+/// "compliance": how the reports of machines are judged.
+struct compliance_config {
+    unsigned outdated_after_s;
+    struct text_list expected; ///< Machines that are to report; sorted, each once.
+};
+
 /// A host name that takeover serves, see config_taken_over().
 struct taken_name {
     const char *host;   ///< The registry's text.
@@ -142,8 +163,13 @@ struct config {
     char *ca_certificate, *ca_key;     ///< A site's own authority, absolute; both or neither.
     struct identity_settings identity; ///< Its texts are owned by the configuration.
     bool identity_written;             ///< "identity" is in the file.
-    char *gateway_name;                ///< For the log; default: the host name.
-    char *control;                     ///< Unix socket for `pullgate reload`, or NULL.
+    struct clients_config clients;
+    char *site; ///< What clients are told (clients/site.h), as JSON; NULL: it is not known where the gateway is.
+    size_t site_len;
+    char site_hash[CONFIG_HASH_HEX + 1]; ///< client_site_hash(), "" without `site`.
+    struct compliance_config compliance;
+    char *gateway_name; ///< For the log; default: the host name.
+    char *control;      ///< Unix socket for `pullgate reload`, or NULL.
 };
 
 /// Read a file, or the built-in defaults for NULL: 127.0.0.1:5080, docker.io allowed. `catalog_dirs` (NULL-terminated)
@@ -161,7 +187,8 @@ void config_unref(struct config *c);
 /// It as the owner of its registries, for fetches.
 struct fetch_owner config_owner(struct config *c);
 
-/// The registry that covers this canonical name: exact, else the most specific wildcard; NULL: not listed.
+/// The registry that covers this canonical name: exact, else the most specific wildcard; NULL: not listed. The
+/// canary (policy/canary.h) is listed nowhere, under "*" neither.
 const struct registry *config_registry(const struct config *c, const char *name);
 
 /// For how long what is kept of `registry` holds: the store's terms with what the registry says for itself. Without a

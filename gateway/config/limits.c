@@ -202,7 +202,7 @@ static bool read_http(struct reader *r, const struct read_key *key, const struct
 }
 
 /// Names, addresses and blocks: what libcurl takes. Nothing in it is a pattern.
-static bool no_proxy_entry_valid(const char *s) {
+bool no_proxy_entry_valid(const char *s) {
     if (s[0] == '\0')
         return false;
     for (; *s != '\0'; s++)

@@ -304,6 +304,7 @@ void config_lint(const struct config *c, int64_t now, void (*hear)(void *ctx, co
     lint_admin(&l);
     lint_access(&l);
     lint_authority(&l);
+    lint_clients(&l);
     policy_lint(c->policy, now, hear, ctx);
     if (!config_check_certificates(c, now, hear, ctx, &err))
         lint_warn(&l, "listeners", "%s", err.text);

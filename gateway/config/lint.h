@@ -18,5 +18,8 @@ void lint_warn(const struct lint *l, const char *path, const char *format, ...) 
 /// Who may use a listener, and what is taken over.
 void lint_access(const struct lint *l);
 
+/// What client machines are told. Reads listeners' certificates.
+void lint_clients(const struct lint *l);
+
 /// The authority: when it ends, and whether it is good for today's names. Reads its files where there are any.
 void lint_authority(const struct lint *l);

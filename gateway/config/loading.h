@@ -58,6 +58,15 @@ enum {
 };
 
 enum {
+    CLIENT_HOSTS_MAX = 1000, ///< "clients": direct, no_proxy.
+    EXPECTED_MACHINES_MAX = 10000,
+    MACHINE_NAME_MAX = 255,
+    OUTDATED_AFTER_S = 24 * 3600,
+    OUTDATED_AFTER_MIN_S = 60,
+    OUTDATED_AFTER_MAX_S = 365 * 24 * 3600
+};
+
+enum {
     TOKEN_LIFETIME_S = 300,
     TOKEN_LIFETIME_MIN_S = 60, ///< The token specification's floor.
     TOKEN_LIFETIME_MAX_S = 24 * 3600,
@@ -88,13 +97,15 @@ extern const struct read_key tls_keys[];        ///< struct listener_config
 extern const struct read_key credential_keys[]; ///< A credential on its way in.
 extern const struct read_key registry_keys[];
 extern const struct read_key rule_keys[];
-extern const struct read_key proxy_keys[];    ///< struct proxies
-extern const struct read_key limits_keys[];   ///< struct limits_config
-extern const struct read_key log_keys[];      ///< struct config
-extern const struct read_key store_keys[];    ///< struct store_config
-extern const struct read_key admin_keys[];    ///< struct admin_config
-extern const struct read_key ca_keys[];       ///< struct config
-extern const struct read_key identity_keys[]; ///< struct identity_settings
+extern const struct read_key proxy_keys[];      ///< struct proxies
+extern const struct read_key limits_keys[];     ///< struct limits_config
+extern const struct read_key log_keys[];        ///< struct config
+extern const struct read_key store_keys[];      ///< struct store_config
+extern const struct read_key admin_keys[];      ///< struct admin_config
+extern const struct read_key ca_keys[];         ///< struct config
+extern const struct read_key identity_keys[];   ///< struct identity_settings
+extern const struct read_key clients_keys[];    ///< struct clients_config
+extern const struct read_key compliance_keys[]; ///< struct compliance_config
 extern const struct read_key config_root_keys[];
 
 // What the root's table calls, in the same order as in the file's documentation.
@@ -110,6 +121,8 @@ bool read_state_directory(struct reader *r, const struct read_key *key, const st
 bool read_ca(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_identity(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_groups(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_clients(struct reader *r, const struct read_key *key, const struct json *value, void *into);
+bool read_compliance(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 bool read_admin(struct reader *r, const struct read_key *key, const struct json *value, void *into);
 
 /// The rules need the registries: called with the value, or NULL where the file has no rules, once all else was read.
@@ -139,6 +152,16 @@ bool taken_build(struct reader *r, struct config *c);
 
 /// Whether the admin address is one of its own, once the listeners are complete.
 bool admin_check(struct reader *r, const struct config *c);
+
+/// The defaults of "clients" and "compliance", and their end.
+void clients_default(struct config *c);
+void clients_deinit(struct config *c);
+
+/// What clients are told, once all was read.
+void site_complete(struct config *c);
+
+/// Is this something that a no_proxy list may hold: a name, an address, a block?
+bool no_proxy_entry_valid(const char *s);
 
 /// Take the proxies from HTTPS_PROXY, HTTP_PROXY, NO_PROXY or their lower-case forms (which win).
 bool proxies_from_environment(struct proxies *p, struct err *err);

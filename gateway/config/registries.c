@@ -9,6 +9,7 @@
 #include "gateway/config/registries.h"
 
 #include "gateway/config/access.h"
+#include "gateway/policy/canary.h"
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/name.h"
 
@@ -121,6 +122,16 @@ static bool read_uses(struct reader *r, const struct read_key *key, const struct
     return is_any(registry) ? fail_any(r) : read_registry_credentials(r, value, registry);
 }
 
+/// Names that are pullgate's own are no registries of a site.
+static bool is_reserved(struct reader *r, const char *name) {
+    if (is_canary(name))
+        return !read_fail(r,
+                          CANARY_REGISTRY " is denied always, so that clients can ask whether a gateway denies at all");
+    if (is_unlisted_stand_in(name))
+        return !read_fail(r, UNLISTED_REGISTRY " stands for the registries that are not listed");
+    return false;
+}
+
 static bool read_alias(struct reader *r, const struct json *value, void *into) {
     struct registry *registry = into;
     struct hostport at;
@@ -128,6 +139,8 @@ static bool read_alias(struct reader *r, const struct json *value, void *into) {
         return false;
     if (host_is_address(at.host))
         return read_fail(r, "expected a host name: an address cannot be taken over");
+    if (is_reserved(r, at.host))
+        return false;
     list_add(&registry->aliases, &registry->alias_count, at.host);
     return true;
 }
@@ -213,10 +226,22 @@ static void add_catalogue_hosts(struct registry *registry, const struct catalog_
     }
 }
 
+static void add_home_hosts(struct registry *registry, const struct catalog_entry *entry) {
+    for (size_t i = 0; i < entry->endpoint_count; i++) {
+        const char *host = strstr(entry->endpoints[i], "://");
+        if (host == NULL)
+            continue;
+        char *bare = mem_strndup(host + 3, strcspn(host + 3, "/"));
+        list_add(&registry->home_hosts, &registry->home_host_count, bare);
+        free(bare);
+    }
+}
+
 static void add_catalogue(struct registry *registry, const struct catalog_entry *entry) {
     registry->catalogued = true;
     for (size_t i = 0; registry->endpoint_count == 0 && i < entry->endpoint_count; i++)
         endpoint_add(registry, entry->endpoints[i]);
+    add_home_hosts(registry, entry);
     add_catalogue_hosts(registry, entry->realm_hosts, entry->realm_host_count, &registry->realm_hosts,
                         &registry->realm_host_count);
     add_catalogue_hosts(registry, entry->redirect_hosts, entry->redirect_host_count, &registry->redirect_hosts,
@@ -298,6 +323,10 @@ static bool read_written(struct reader *r, const struct json *value, void *into)
     char *name = NULL;
     if (!canonical_name(r, value->key, &name))
         return false;
+    if (is_reserved(r, name)) {
+        free(name);
+        return false;
+    }
     return read_draft(r, value, name, false, &drafts->list[drafts->count++]);
 }
 

@@ -4,6 +4,8 @@
 
 #include "gateway/config/verdict.h"
 
+#include "gateway/policy/canary.h"
+
 #include <stdio.h>
 
 void question_format(const struct question *q, char *out) {
@@ -20,6 +22,8 @@ static enum denial_reason reason_of(const struct decision *d) {
         return REASON_RULE;
     case DECIDED_NOT_LISTED:
         return REASON_REGISTRY_NOT_LISTED;
+    case DECIDED_CANARY:
+        return REASON_CANARY;
     case DECIDED_NO_LINK:
         return REASON_NO_LINK;
     case DECIDED_ACTION:
@@ -50,8 +54,9 @@ void config_verdict(const struct config *c, const struct question *q, policy_lin
     else
         policy_decide(c->policy, q, links, links_ctx, &out->decision);
     if (out->registry == NULL)
-        out->decision =
-            (struct decision){.reason = DECIDED_NOT_LISTED, .rule = DECISION_NO_RULE, .would = DECISION_NO_RULE};
+        out->decision = (struct decision){.reason = is_canary(q->registry) ? DECIDED_CANARY : DECIDED_NOT_LISTED,
+                                          .rule = DECISION_NO_RULE,
+                                          .would = DECISION_NO_RULE};
     if (out->decision.rule != DECISION_NO_RULE)
         out->rule = policy_rule_name(c->policy, out->decision.rule);
     out->reason = reason_of(&out->decision);

@@ -8,6 +8,7 @@
 
 #include "gateway/denial/denial.h"
 #include "gateway/denial/text.h"
+#include "gateway/policy/canary.h"
 #include "mirrors/base/lru.h"
 #include "mirrors/base/mem.h"
 
@@ -277,7 +278,8 @@ void denials_answer(struct denials *d, enum denial_style style, const struct rou
     struct told told = {.reason = reason, .sentence = line, .id = id, .now = now};
     memset(out, 0, sizeof *out);
     text_copy(sentence, line, sizeof line, NULL);
-    if (style == DENIALS_PLAIN || reason == REASON_UPSTREAM_AUTH || !reads_manifest(route))
+    if (style == DENIALS_PLAIN || reason == REASON_UPSTREAM_AUTH || !reads_manifest(route) ||
+        is_unlisted_stand_in(route->registry))
         answer_refusal(403, line, out);
     else if (route->ns_given || (route->form == FORM_NAME && client == CLIENT_CONTAINERD))
         answer_ns(d, route, &told, out);

@@ -46,6 +46,7 @@ enum denial_reason {
     REASON_CONNECT,      ///< Asked as a proxy, for what is not served that way.
     REASON_UNIDENTIFIED, ///< Nobody may ask here without saying who they are.
     REASON_CREDENTIAL,   ///< A credential that is not good, or too many of those.
+    REASON_CANARY,       ///< The canary, which no site allows.
     REASON_LOOP          ///< The gateway's own request, come back.
 };
 

@@ -4,6 +4,7 @@
 
 #include "gateway/denial/denial.h"
 #include "gateway/denial/text.h"
+#include "gateway/policy/canary.h"
 #include "mirrors/base/mem.h"
 
 #include <stdlib.h>
@@ -72,6 +73,8 @@ const char *denial_reason_word(enum denial_reason reason) {
         return "unidentified";
     case REASON_CREDENTIAL:
         return "credential";
+    case REASON_CANARY:
+        return "canary";
     case REASON_LOOP:
         return "loop";
     }
@@ -310,6 +313,8 @@ static const char *reason_sentence(enum denial_reason reason) {
         return "this gateway needs to know who asks";
     case REASON_CREDENTIAL:
         return "the credential is not good";
+    case REASON_CANARY:
+        return "it is the canary, which every pullgate denies: this one does as it should";
     case REASON_LOOP:
         return "the gateway would ask itself";
     case REASON_NONE:
@@ -323,6 +328,8 @@ static const char *reason_sentence(enum denial_reason reason) {
 
 /// Why: fresh memory.
 static char *why_words(enum denial_reason reason, const struct denial_subject *subject) {
+    if (reason == REASON_REGISTRY_NOT_LISTED && is_set(subject->registry) && is_unlisted_stand_in(subject->registry))
+        return mem_strdup("its registry is not one of this site's registries");
     if (reason == REASON_REGISTRY_NOT_LISTED)
         return mem_printf("%s is not one of this site's registries: add it to \"registries\"",
                           is_set(subject->registry) ? subject->registry : "its registry");
@@ -348,11 +355,19 @@ static void image_shorten(char *image) {
     memmove(image + strlen(image), image + len - IMAGE_SHOWN_MAX / 2, IMAGE_SHOWN_MAX / 2 + 1);
 }
 
+/// The image, but for a registry whose name only stands for others.
+static const char *shown_image(const struct denial_subject *subject) {
+    const char *image = subject->image ? subject->image : "";
+    const char *slash = strchr(image, '/');
+    bool stands_in = is_set(subject->registry) && is_unlisted_stand_in(subject->registry);
+    return stands_in && slash != NULL ? slash + 1 : image;
+}
+
 void denial_own_words(enum denial_reason reason, const struct denial_subject *subject, char *out, size_t size) {
     char image[VALUE_MAX + 1];
     if (size == 0)
         return;
-    text_copy(subject->image ? subject->image : "", image, sizeof image, NULL);
+    text_copy(shown_image(subject), image, sizeof image, NULL);
     image_shorten(image);
     char *why = why_words(reason, subject);
     // The catalogue has no image: the why says everything.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The admin listener: a loop whose handler answers three paths.
+// The admin listener: a loop whose handler answers a few paths.
 
 #include "gateway/front/admin.h"
 
+#include "gateway/compliance/listing.h"
 #include "gateway/front/figures.h"
 #include "gateway/front/loop.h"
 #include "mirrors/base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct admin {
     struct gateway *gateway;       ///< Of which is told.
@@ -61,6 +63,40 @@ static struct page metrics_page(struct admin *a, h2o_req_t *req) {
     return whole ? p : plain(500, "Internal Server Error", "there is more to tell than fits\n");
 }
 
+/// The query as it came, without its '?'.
+static h2o_iovec_t query_of(const h2o_req_t *req) {
+    size_t at = req->input.query_at;
+    if (at == SIZE_MAX || at + 1 >= req->input.path.len)
+        return h2o_iovec_init("", 0);
+    return h2o_iovec_init(req->input.path.base + at + 1, req->input.path.len - at - 1);
+}
+
+static struct page machines_page(struct admin *a, h2o_req_t *req) {
+    char name[LISTING_NAME_MAX + 1];
+    struct listing_filter filter;
+    struct err err;
+    struct buf text;
+    h2o_iovec_t query = query_of(req);
+    if (atomic_load(&a->state) == ADMIN_STARTING)
+        return not_ready(ADMIN_STARTING);
+    if (!listing_filter_parse(query.base, query.len, &filter, name, &err)) {
+        h2o_iovec_t why = h2o_concat(&req->pool, h2o_iovec_init(err.text, strlen(err.text)), h2o_iovec_init("\n", 1));
+        struct page p = plain(400, "Bad Request", "");
+        p.body = why;
+        return p;
+    }
+    struct config *config = gateway_config(a->gateway);
+    buf_init(&text, LISTING_TEXT_MAX);
+    bool whole = listing_write(a->gateway->reports, config, &filter, (int64_t)time(NULL), &text);
+    config_unref(config);
+    struct page p = {.status = 200,
+                     .reason = "OK",
+                     .content_type = "application/json",
+                     .body = h2o_strdup(&req->pool, text.data, text.len)};
+    buf_deinit(&text);
+    return whole ? p : plain(500, "Internal Server Error", "there is more to tell than fits\n");
+}
+
 static void send_page(h2o_req_t *req, const struct page *p) {
     static h2o_generator_t generator;
     bool head = h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
@@ -87,7 +123,10 @@ static page_fn find_page(const h2o_req_t *req) {
     static const struct {
         const char *path;
         page_fn page;
-    } pages[] = {{"/metrics", metrics_page}, {"/healthz", health_page}, {"/readyz", ready_page}};
+    } pages[] = {{"/metrics", metrics_page},
+                 {"/healthz", health_page},
+                 {"/readyz", ready_page},
+                 {"/admin/compliance", machines_page}};
     size_t len = req->input.query_at != SIZE_MAX ? req->input.query_at : req->input.path.len;
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++)
         if (h2o_memis(req->input.path.base, len, pages[i].path, strlen(pages[i].path)))
@@ -103,7 +142,8 @@ static bool only_reads(const h2o_req_t *req) {
 static struct page page_for(struct admin *a, h2o_req_t *req) {
     page_fn page = find_page(req);
     if (only_reads(req))
-        return page != NULL ? page(a, req) : plain(404, "Not Found", "there are /metrics, /healthz and /readyz\n");
+        return page != NULL ? page(a, req)
+                            : plain(404, "Not Found", "there are /metrics, /healthz, /readyz and /admin/compliance\n");
     struct page refused = plain(405, "Method Not Allowed", "only GET and HEAD\n");
     refused.allow = "GET, HEAD";
     req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.

@@ -5,6 +5,7 @@
 //   GET /metrics   what is counted, for Prometheus; 503 before the gateway serves
 //   GET /healthz   200 as long as the process answers
 //   GET /readyz    200 while clients are served, whatever upstreams and the disk do; 503 before, and while it stops
+//   GET /admin/compliance  the machines that reported, and how they stand; ?status=, ?name=, ?findings=yes
 //
 // It has a loop, a thread and a cap on connections of its own: it answers while the front is full, and until the last
 // request of a stopping gateway has ended.

@@ -17,7 +17,7 @@ static const char *const source_words[] = {
     [SOURCE_NONE] = NULL,   [SOURCE_HIT] = "hit",     [SOURCE_FOLLOW] = "follow",
     [SOURCE_MISS] = "miss", [SOURCE_STALE] = "stale",
 };
-static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix", "name", "connect"};
+static const char *const form_words[] = {"ns", "root", "prefix", "outer_prefix", "own", "name", "connect"};
 
 h2o_iovec_t request_header(const h2o_req_t *req, const char *name) {
     ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
@@ -146,9 +146,22 @@ struct content_place exchange_place(const struct exchange *ex) {
 
 // --- the log line ---
 
+/// Does the request speak of something in a registry?
+static bool names_content(const struct exchange *ex) {
+    switch (ex->route.kind) {
+    case ROUTE_REFUSED:
+    case ROUTE_BASE:
+    case ROUTE_TOKEN:
+    case ROUTE_SITE:
+    case ROUTE_REPORT:
+        return false;
+    default:
+        return ex->routed;
+    }
+}
+
 static const char *action_word(const struct exchange *ex) {
-    if (!ex->routed || ex->route.kind == ROUTE_REFUSED || ex->route.kind == ROUTE_BASE ||
-        ex->route.kind == ROUTE_TOKEN || ex->route.kind == ROUTE_CONNECT)
+    if (ex->route.kind == ROUTE_CONNECT || !names_content(ex))
         return NULL;
     switch (action_of(&ex->route)) {
     case ACTION_PUSH:
@@ -191,8 +204,7 @@ void exchange_client(const struct exchange *ex, char *out) {
 }
 
 static void fill_record(const struct exchange *ex, const h2o_req_t *req, struct audit_record *r) {
-    bool names =
-        ex->routed && ex->route.kind != ROUTE_BASE && ex->route.kind != ROUTE_REFUSED && ex->route.kind != ROUTE_TOKEN;
+    bool names = names_content(ex);
     r->event = "request";
     r->id = ex->id;
     r->config = ex->config->hash;

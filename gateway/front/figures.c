@@ -4,6 +4,7 @@
 
 #include "gateway/front/figures.h"
 
+#include "gateway/compliance/listing.h"
 #include "mirrors/base/mem.h"
 
 #include <stdio.h>
@@ -15,9 +16,10 @@
 
 static enum metrics_kind kind_of(const struct exchange *ex) {
     static const enum metrics_kind kinds[] = {
-        [ROUTE_REFUSED] = METRICS_OTHER, [ROUTE_BASE] = METRICS_BASE,    [ROUTE_MANIFEST] = METRICS_MANIFEST,
-        [ROUTE_BLOB] = METRICS_BLOB,     [ROUTE_TAGS] = METRICS_TAGS,    [ROUTE_REFERRERS] = METRICS_REFERRERS,
-        [ROUTE_UPLOAD] = METRICS_OTHER,  [ROUTE_HEALTH] = METRICS_OTHER,
+        [ROUTE_REFUSED] = METRICS_OTHER, [ROUTE_BASE] = METRICS_BASE,     [ROUTE_MANIFEST] = METRICS_MANIFEST,
+        [ROUTE_BLOB] = METRICS_BLOB,     [ROUTE_TAGS] = METRICS_TAGS,     [ROUTE_REFERRERS] = METRICS_REFERRERS,
+        [ROUTE_UPLOAD] = METRICS_OTHER,  [ROUTE_TOKEN] = METRICS_OTHER,   [ROUTE_SITE] = METRICS_OTHER,
+        [ROUTE_REPORT] = METRICS_OTHER,  [ROUTE_CONNECT] = METRICS_OTHER, [ROUTE_HEALTH] = METRICS_OTHER,
     };
     if (!ex->routed || ex->route.push || ex->route.erase)
         return METRICS_OTHER;
@@ -151,6 +153,7 @@ static bool write_gathered(struct gateway *g, struct gathering *upstreams, struc
     content_stats(g->content, &f.content);
     if (f.stored)
         store_stats(g->store, &f.store);
+    listing_count(g->reports, upstreams->config, (int64_t)time(NULL), f.machines);
     return metrics_write(g->metrics, &f, b);
 }
 

@@ -28,6 +28,7 @@ enum {
 
 struct metrics;
 struct identities;
+struct reports;
 
 struct gateway {
     pthread_mutex_t lock; ///< Guards `config`.
@@ -39,6 +40,7 @@ struct gateway {
     struct audit *audit;
     struct identities *identities; ///< Always there once it serves: a reload may need them.
     atomic_size_t asking;          ///< Questions to them that have not been answered.
+    struct reports *reports;       ///< Of machines; always there once it serves.
     struct metrics *metrics;       ///< NULL: nobody counts.
     atomic_size_t connections;     ///< Over all loops.
     size_t connections_max;

@@ -7,6 +7,7 @@
 #include "gateway/front/answer.h"
 #include "gateway/front/connect.h"
 #include "gateway/front/head.h"
+#include "gateway/front/own.h"
 #include "gateway/front/person.h"
 #include "gateway/front/pull.h"
 #include "gateway/front/takeover.h"
@@ -120,6 +121,12 @@ static void serve(struct exchange *ex) {
     case ROUTE_BASE:
     case ROUTE_HEALTH:
         answer_base(ex);
+        break;
+    case ROUTE_SITE:
+        site_start(ex);
+        break;
+    case ROUTE_REPORT:
+        report_start(ex);
         break;
     case ROUTE_MANIFEST:
     case ROUTE_BLOB:

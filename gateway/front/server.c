@@ -8,6 +8,7 @@
 
 #include "gateway/front/server.h"
 
+#include "gateway/compliance/reports.h"
 #include "gateway/front/admin.h"
 #include "gateway/front/control.h"
 #include "gateway/front/early.h"
@@ -184,6 +185,20 @@ static void end_identities(struct server *s) {
     identities_free(s->gateway.identities);
 }
 
+// --- reports of machines ---
+
+static void on_reports_event(void *ctx, const char *sentence) {
+    struct server *s = ctx;
+    struct config *c = gateway_config(&s->gateway);
+    log_event(s, "compliance", c->hash, sentence);
+    config_unref(c);
+}
+
+static bool start_reports(struct server *s, struct err *err) {
+    s->gateway.reports = reports_new(s->gateway.config->state_directory, on_reports_event, s, err);
+    return s->gateway.reports != NULL;
+}
+
 // --- whom the gateway must not ask ---
 
 static void add_listener(struct self_listener *list, size_t *count, const struct hostport *at) {
@@ -207,7 +222,7 @@ static bool start_back(struct server *s, unsigned threads, struct err *err) {
         return err_set(err, "the kernel gives no random bytes");
     s->gateway.denials = denials_new(secret);
     s->gateway.fetcher = fetcher_new(threads, err);
-    if (s->gateway.fetcher == NULL || !open_store(s, err) || !start_identities(s, err))
+    if (s->gateway.fetcher == NULL || !open_store(s, err) || !start_identities(s, err) || !start_reports(s, err))
         return false;
     tell_self(s, s->gateway.config);
     s->gateway.content = content_new(s->gateway.fetcher, s->gateway.store);
@@ -395,6 +410,7 @@ void server_free(struct server *s) {
     content_free(s->gateway.content);
     for (unsigned i = 0; i < s->loop_count; i++)
         loop_free(s->loops[i]);
+    reports_free(s->gateway.reports);
     denials_free(s->gateway.denials);
     if (s->gateway.audit != NULL)
         audit_free(s->gateway.audit);

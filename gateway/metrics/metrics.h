@@ -9,6 +9,7 @@
 
 #pragma once
 
+#include "gateway/compliance/verdict.h"
 #include "gateway/denial/denial.h"
 #include "gateway/metrics/slots.h"
 #include "mirrors/base/buf.h"
@@ -119,6 +120,7 @@ struct metrics_figures {
     struct content_stats content;
     bool stored; ///< There is a store; else `store` is not looked at.
     struct store_stats store;
+    uint64_t machines[COMPLIANCE_COUNT]; ///< That reported, or were to.
     uint64_t connections, connections_max, log_dropped;
     const char *version;
 };

@@ -230,6 +230,15 @@ static void write_current_configuration(struct buf *b, struct metrics *m) {
     free(c);
 }
 
+static void write_machines(struct buf *b, const uint64_t *machines) {
+    static const char name[] = "pullgate_compliance_machines";
+    text_family(b, name, "gauge", "Client machines by what they last reported, those that are expected included.");
+    for (int i = 0; i < COMPLIANCE_COUNT; i++) {
+        struct text_label labels[] = {{"status", compliance_word((enum compliance)i)}, {0}};
+        text_sample(b, name, labels, machines[i], TEXT_WHOLE);
+    }
+}
+
 static void write_gateway(struct buf *b, struct metrics *m, const struct metrics_figures *f) {
     struct text_label version[] = {{"version", f->version}, {0}};
     write_loops(b, m);
@@ -249,6 +258,7 @@ bool metrics_write(struct metrics *m, const struct metrics_figures *f, struct bu
     write_content(b, &f->content);
     if (f->stored)
         write_store(b, &f->store);
+    write_machines(b, f->machines);
     write_gateway(b, m, f);
     process_write(b);
     return !b->overflow;

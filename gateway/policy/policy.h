@@ -80,6 +80,7 @@ enum decision_reason {
     DECIDED_NOT_LISTED,      ///< The registry is not in the configuration.
     DECIDED_LINK,            ///< Allowed because an allowed tag (in `via`) led to this digest.
     DECIDED_NO_LINK,         ///< A digest, rules limited to tags or digests, and no allowed tag led to it.
+    DECIDED_CANARY,          ///< The canary's registry: never, whatever the rules say.
     DECIDED_ACTION           ///< No rules, and the action is not pull or list.
 };
 

@@ -110,6 +110,9 @@ static const char *method_allow(enum route_kind kind) {
         return "GET, HEAD, POST, PUT, PATCH, DELETE";
     case ROUTE_TOKEN:
         return "GET, POST";
+    case ROUTE_REPORT:
+        return "POST";
+    case ROUTE_SITE:
     case ROUTE_BASE:
     case ROUTE_TAGS:
     case ROUTE_REFERRERS:
@@ -419,6 +422,8 @@ static bool details_parse(const struct operation *op, const struct param *params
     case ROUTE_BASE:
     case ROUTE_UPLOAD:
     case ROUTE_TOKEN:
+    case ROUTE_SITE:
+    case ROUTE_REPORT:
     case ROUTE_CONNECT:
     case ROUTE_HEALTH:
         break;
@@ -444,6 +449,29 @@ static bool take_over(const struct route_context *ctx, struct piece outer, struc
     return true;
 }
 
+static bool method_refused(enum route_kind kind, struct route *out) {
+    out->allow = method_allow(kind);
+    err_set(&out->err, "this method is not possible here; possible are %s", out->allow);
+    return refused(out, 405, code_unsupported);
+}
+
+// --- the gateway's own ---
+
+/// Under its own name only: a registry that is taken over has no such pages.
+static bool own_parse(const struct route_context *ctx, const struct request_target *decoded, struct route *out) {
+    struct piece path = {decoded->path, decoded->path_len};
+    bool site = piece_is(path, "pullgate/v1/site"), report = piece_is(path, "pullgate/v1/report");
+    if (ctx->taken_over || (!site && !report))
+        return false;
+    bool reads = out->method == METHOD_GET || out->method == METHOD_HEAD;
+    out->form = FORM_OWN;
+    if (site ? reads : out->method == METHOD_POST)
+        out->kind = site ? ROUTE_SITE : ROUTE_REPORT;
+    else
+        method_refused(site ? ROUTE_SITE : ROUTE_REPORT, out);
+    return true;
+}
+
 // --- tokens ---
 
 static bool is_token(const struct route_context *ctx, const struct request_target *decoded) {
@@ -457,9 +485,7 @@ static void token_parse(const struct route_context *ctx, struct route *out) {
         out->kind = ROUTE_TOKEN;
         return;
     }
-    out->allow = method_allow(ROUTE_TOKEN);
-    err_set(&out->err, "this method is not possible here; possible are %s", out->allow);
-    refused(out, 405, code_unsupported);
+    method_refused(ROUTE_TOKEN, out);
 }
 
 // --- all together ---
@@ -488,6 +514,8 @@ void route_parse(const struct route_context *ctx, const char *method, size_t met
         token_parse(ctx, out);
         return;
     }
+    if (own_parse(ctx, &decoded, out))
+        return;
     struct piece outer;
     struct piece rest;
     bool found = cut_at_v2((struct piece){decoded.path, decoded.path_len}, &outer, &rest, out);

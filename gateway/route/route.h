@@ -10,6 +10,7 @@
 //   GET /v2/ghcr.io/org/app/manifests/1                       podman, CRI-O, skopeo, people
 //   GET /ghcr.io/v2/org/app/manifests/1                       dockerd 29 with a path in its mirror's URL
 //   GET /v2/org/app/manifests/1, on a registry's own name     any client that is led here by DNS or a proxy (takeover)
+//   GET /pullgate/v1/site, POST /pullgate/v1/report           pullgate itself, on a client machine
 
 #pragma once
 
@@ -36,6 +37,8 @@ enum route_kind {
     ROUTE_REFERRERS,
     ROUTE_UPLOAD,  ///< Any of the blob upload requests: a push.
     ROUTE_TOKEN,   ///< GET or POST /token, where tokens are given.
+    ROUTE_SITE,    ///< GET or HEAD /pullgate/v1/site: what clients are to know of this site.
+    ROUTE_REPORT,  ///< POST /pullgate/v1/report: what a machine found about itself.
     ROUTE_CONNECT, ///< A request as a proxy gets them. Never produced by route_parse().
     ROUTE_HEALTH   ///< Reserved for the admin listener; never produced on a client listener.
 };
@@ -45,6 +48,7 @@ enum route_form {
     FORM_ROOT,         ///< The listener's default registry.
     FORM_PREFIX,       ///< Registry as first component after /v2/.
     FORM_OUTER_PREFIX, ///< Registry before /v2/.
+    FORM_OWN,          ///< /pullgate/v1/: what the gateway is asked for itself.
     FORM_NAME,         ///< The server's name is the registry's own.
     FORM_CONNECT       ///< CONNECT, or a whole URL as to a proxy. Never produced by route_parse().
 };

@@ -166,6 +166,7 @@ void registry_free(struct registry *r) {
     free_strings(r->realm_hosts, r->realm_host_count);
     free_strings(r->redirect_hosts, r->redirect_host_count);
     free_strings(r->shared_hosts, r->shared_host_count);
+    free_strings(r->home_hosts, r->home_host_count);
     free_strings(r->external_urls, r->external_url_count);
     free_strings(r->aliases, r->alias_count);
     free_strings(r->resolve, r->resolve_count);

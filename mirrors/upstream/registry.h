@@ -58,6 +58,8 @@ struct registry {
     size_t redirect_host_count;
     char **shared_hosts; ///< Those of the catalogue's hosts that its vendor shares with strangers; shown by explain.
     size_t shared_host_count;
+    char **home_hosts; ///< Where the registry itself is, as the catalogue says, whatever the endpoints are.
+    size_t home_host_count;
     char **external_urls; ///< Hosts permitted in `urls` of descriptors.
     size_t external_url_count;
     struct cidr *private_addresses;

@@ -46,7 +46,7 @@ static void check_route(const struct route *r) {
         check_refused(r);
         return;
     }
-    if (r->kind == ROUTE_TOKEN)
+    if (r->kind == ROUTE_TOKEN || r->kind == ROUTE_SITE || r->kind == ROUTE_REPORT)
         return;
     check_names(r);
     if (r->kind == ROUTE_MANIFEST)
@@ -71,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     require(r.kind != ROUTE_TOKEN && r.kind != ROUTE_CONNECT && r.form != FORM_NAME);
     check_route(&r);
     route_parse(&own, text, method_len, space + 1, size - method_len - 1, &r);
+    require(r.kind != ROUTE_SITE && r.kind != ROUTE_REPORT && r.form != FORM_OWN);
     if (r.kind != ROUTE_REFUSED && r.kind != ROUTE_TOKEN)
         require(r.form == FORM_NAME && strcmp(r.registry, "ghcr.io") == 0); // Whatever the path says.
     check_route(&r);

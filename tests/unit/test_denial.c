@@ -192,6 +192,8 @@ static const struct {
     {"podman's mirror with a prefix, by tag", "GET", "/v2/ghcr.io/x/manifests/1", CLIENT_CONTAINERS_IMAGE, NOTICE},
     {"podman's mirror with a prefix, by digest", "GET", "/v2/ghcr.io/x/manifests/" D256, CLIENT_CONTAINERS_IMAGE,
      NOTICE},
+    {"podman, remapped: a registry that is not listed", "GET", "/v2/unlisted.pullgate.invalid/x/manifests/1",
+     CLIENT_CONTAINERS_IMAGE, PLAIN},
     {"podman before /v2", "GET", "/ghcr.io/v2/x/manifests/1", CLIENT_CONTAINERS_IMAGE, NOTICE},
     {"podman: a blob", "GET", "/v2/x/blobs/" D256, CLIENT_CONTAINERS_IMAGE, PLAIN},
     {"podman: tags", "GET", "/v2/x/tags/list", CLIENT_CONTAINERS_IMAGE, PLAIN},

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the judges share.
+
+#include "gateway/doctor/doctor.h"
+
+#include "mirrors/base/host.h"
+#include "mirrors/base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// --- findings ---
+
+const char *fix_command(const char *client) {
+    static const char *const commands[][2] = {
+        {"docker", "pullgate client docker --strict --write"},
+        {"containerd", "pullgate client containerd --strict --write"},
+        {"nerdctl", "pullgate client nerdctl --strict --write"},
+        {"buildkit", "pullgate client buildkit --strict --write"},
+        {"podman", "pullgate client podman --strict --write"},
+        {"buildah", "pullgate client buildah --strict --write"},
+        {"skopeo", "pullgate client skopeo --strict --write"},
+        {"cri-o", "pullgate client cri-o --strict --write"},
+        {"k3s", "pullgate client k3s --strict --write"},
+        {"rke2", "pullgate client rke2 --strict --write"},
+        {"desktop", "pullgate client desktop"},
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i][0], client) == 0)
+            return commands[i][1];
+    return NULL;
+}
+
+static void add_fixable(struct doctor *d, enum severity severity, const char *client, const char *code,
+                        const char *where, const char *todo, const char *format, va_list args) {
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0)
+        return;
+    report_add(d->report, severity, code, client, where, todo, fix_command(client), "%s", text);
+    free(text);
+}
+
+void doctor_open(struct doctor *d, const char *client, const char *code, const char *where, const char *todo,
+                 const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    add_fixable(d, FINDING_OPEN, client, code, where, todo, format, args);
+    va_end(args);
+}
+
+void doctor_leaves(struct doctor *d, bool held, const char *client, const char *code, const char *where,
+                   const char *todo, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    add_fixable(d, held ? FINDING_WARNING : FINDING_OPEN, client, code, where, todo, format, args);
+    va_end(args);
+}
+
+void doctor_unreadable(struct doctor *d, const char *client, const char *path, const char *words) {
+    report_add(d->report, FINDING_UNKNOWN, "unreadable", client, path, "Run doctor as a user who may read it.",
+               "sudo pullgate doctor", "%s", words);
+}
+
+void doctor_settle(struct doctor *d, const char *client, bool uses) {
+    size_t count, unknown = 0;
+    const struct finding *findings = report_findings(d->report, &count);
+    for (size_t i = 0; i < count; i++)
+        unknown += findings[i].severity == FINDING_UNKNOWN && strcmp(findings[i].client, client) == 0 ? 1 : 0;
+    struct found_client *c = report_client(d->report, client, NULL);
+    if (c->uses == TRI_UNKNOWN && (uses || unknown == 0))
+        c->uses = uses ? TRI_YES : TRI_NO;
+    if (c->leaves == TRI_UNKNOWN && unknown == 0)
+        c->leaves = TRI_NO;
+    if (c->uses == TRI_YES && c->leaves == TRI_NO)
+        report_add(d->report, FINDING_OK, "configured", client, NULL, NULL, NULL,
+                   "it uses the gateway and cannot leave it by itself");
+}
+
+// --- hosts ---
+
+/// The host[:port] at the start of a URL or reference; false: it is none. `*port`: what stands for a missing one.
+static bool host_of(const char *text, struct hostport *out, uint16_t *port) {
+    *port = 443;
+    if (strncmp(text, "http://", 7) == 0) {
+        *port = 80;
+        text += 7;
+    } else if (strncmp(text, "https://", 8) == 0)
+        text += 8;
+    const char *user = memchr(text, '@', strcspn(text, "/"));
+    if (user != NULL)
+        text = user + 1;
+    return hostport_parse(text, strcspn(text, "/"), out, NULL);
+}
+
+bool site_is_gateway(const struct client_site *site, const char *text) {
+    struct hostport given, gateway;
+    uint16_t given_port, gateway_port;
+    if (site == NULL || !host_of(text, &given, &given_port) || !host_of(site->gateway, &gateway, &gateway_port))
+        return false;
+    if (strstr(text, "://") == NULL) // Written without a scheme, it has the gateway's.
+        given_port = gateway_port;
+    given.port = given.port != 0 ? given.port : given_port;
+    gateway.port = gateway.port != 0 ? gateway.port : gateway_port;
+    return hostport_equal(&given, &gateway, gateway_port);
+}
+
+static bool matches(const char *pattern, const struct hostport *host) {
+    struct err err = {0};
+    struct hostport literal;
+    if (hostport_parse(pattern, strlen(pattern), &literal, NULL))
+        return hostport_equal(&literal, host, 443);
+    return host_pattern_valid(pattern, &err) && host_pattern_match(pattern, host, 443);
+}
+
+bool site_is_wanted(const struct client_site *site, const char *host) {
+    struct hostport parsed;
+    uint16_t port;
+    if (site == NULL || !host_of(host, &parsed, &port))
+        return false;
+    for (size_t i = 0; i < site->direct_count; i++)
+        if (matches(site->direct[i], &parsed))
+            return true;
+    return false;
+}
+
+bool site_is_served(const struct client_site *site, const char *host) {
+    struct hostport parsed;
+    uint16_t port;
+    if (site == NULL || !host_of(host, &parsed, &port))
+        return false;
+    for (size_t i = 0; i < site->registry_count; i++) {
+        const struct site_registry *r = &site->registries[i];
+        if (matches(r->name, &parsed))
+            return true;
+        for (size_t j = 0; j < r->host_count; j++)
+            if (matches(r->hosts[j], &parsed))
+                return true;
+    }
+    return false;
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// buildkitd, and builders that `docker buildx create` made. buildkitd goes to the registry itself whenever a mirror
+// fails, and no setting of its own ends that: it needs the proxy that refuses.
+
+#include "gateway/doctor/below.h"
+#include "gateway/doctor/buildkitd.h"
+#include "gateway/doctor/doctor.h"
+#include "gateway/formats/conf.h"
+
+#include "mirrors/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char name[] = "buildkit", file[] = "/etc/buildkit/buildkitd.toml";
+
+// --- builders of users' own ---
+
+void judge_builder(struct doctor *d, const char *client, const char *path) {
+    struct buf text;
+    enum below found = below_text(d->root, path, &text);
+    struct conf_document *doc = found == BELOW_OK ? conf_parse(CONF_JSON, text.data, text.len, NULL) : NULL;
+    const char *driver = doc != NULL ? conf_get_string(conf_root(doc), "Driver") : NULL;
+    if (driver != NULL && strcmp(driver, "docker") != 0)
+        report_add(d->report, FINDING_WARNING, "own_builder", client, path,
+                   "Create it again with --buildkitd-config and the proxy's environment, as `pullgate client buildkit` "
+                   "prints them; egress rules hold it in any case.",
+                   "pullgate client buildkit",
+                   "a builder of the driver \"%s\" reads neither dockerd's mirrors nor its certs.d", driver);
+    conf_free(doc);
+    buf_deinit(&text);
+}
+
+// --- buildkitd.toml ---
+
+static void judge_mirrors(struct doctor *d, const struct buildkitd_registry *r, bool held) {
+    bool gateway = false;
+    for (size_t i = 0; i < r->mirrors.count; i++) {
+        if (site_is_gateway(d->site, r->mirrors.at[i]))
+            gateway = true;
+        else
+            doctor_leaves(d, held, name, "other_mirror", file, "Name the gateway alone.",
+                          "images of %s are asked of %s too", r->name, r->mirrors.at[i]);
+    }
+    if (!gateway && r->mirrors.count == 0)
+        doctor_leaves(d, held, name, "unlisted_registry", file, "Name the gateway as its mirror.",
+                      "%s has no mirror: its images come from the registry itself", r->name);
+}
+
+static void judge_registries(struct doctor *d, const struct buildkitd *b, bool held, bool *uses) {
+    for (size_t i = 0; d->site != NULL && i < d->site->registry_count; i++) {
+        const char *registry = d->site->registries[i].name;
+        const struct buildkitd_registry *r = buildkitd_registry(b, registry);
+        if (r != NULL)
+            judge_mirrors(d, r, held);
+        else if (strchr(registry, '*') == NULL && !doctor_taken_over(d, registry))
+            doctor_leaves(d, held, name, "unlisted_registry", file, "Name the gateway as its mirror.",
+                          "%s is not listed: its images come from the registry itself", registry);
+    }
+    for (size_t i = 0; i < b->count; i++)
+        for (size_t j = 0; j < b->registries[i].mirrors.count; j++)
+            *uses |= site_is_gateway(d->site, b->registries[i].mirrors.at[j]);
+    if (buildkitd_registry(b, "*") != NULL)
+        report_add(d->report, FINDING_WARNING, "unknown_key", name, file, "List each registry.", fix_command(name),
+                   "[registry.\"*\"] means nothing to buildkitd: each registry must be named");
+}
+
+static void judge_gateway(struct doctor *d, const struct buildkitd *b) {
+    const struct buildkitd_registry *r = NULL;
+    for (size_t i = 0; i < b->count && r == NULL; i++)
+        if (site_is_gateway(d->site, b->registries[i].name))
+            r = &b->registries[i];
+    if (r != NULL && (r->insecure || (r->plain && !d->site->plain)))
+        doctor_open(d, name, "insecure_registry", file,
+                    "Take \"insecure\" and \"http\" out, and name the gateway's CA.",
+                    "the gateway's certificate is not checked: whoever stands between can pose as it");
+    for (size_t i = 0; r != NULL && i < r->ca.count; i++)
+        judge_ca(d, name, r->ca.at[i], file);
+    for (size_t i = 0; r != NULL && i + 1 < r->keys.count; i += 2)
+        judge_certificate(d, name, r->keys.at[i], r->keys.at[i + 1]);
+    if (r == NULL || (r->ca.count == 0 && !r->plain))
+        judge_no_ca(d, name, file);
+}
+
+static void judge_file(struct doctor *d, const char *text, size_t len, bool held, bool *uses) {
+    struct buildkitd b;
+    buildkitd_read(text, len, &b);
+    if (!b.usable)
+        doctor_open(d, name, "unparsable", file, "Mend the file.", "buildkitd does not start with it: %s", b.why.text);
+    else {
+        judge_registries(d, &b, held, uses);
+        judge_gateway(d, &b);
+        if (*uses && !held)
+            doctor_open(d, name, "fallback", file, "Have it use the gateway's proxy, which refuses all.",
+                        "after its mirrors buildkitd asks the registry itself, in silence; no setting of this file "
+                        "ends that");
+    }
+    buildkitd_deinit(&b);
+}
+
+static void judge_users(struct doctor *d) {
+    for (size_t i = 0; i < d->machine->homes.count; i++) {
+        char *path = mem_printf("%s/.config/buildkit/buildkitd.toml", d->machine->homes.at[i]);
+        if (below_is_there(d->root, path))
+            report_add(d->report, FINDING_WARNING, "user_configuration", name, path,
+                       "Look at it, or keep users from daemons of their own.", NULL,
+                       "a buildkitd of this user's own (rootless) reads this file, and not /etc/buildkit");
+        free(path);
+    }
+}
+
+void judge_buildkit(struct doctor *d, const struct machine_client *c) {
+    struct buf text;
+    bool uses = false;
+    struct doctor_proxy proxy = judge_unit_proxy(d, c, "buildkit.service", NULL);
+    enum below found = below_text(d->root, file, &text);
+    if (found == BELOW_OK)
+        judge_file(d, text.data, text.len, proxy.refuses, &uses);
+    else if (found == BELOW_MISSING)
+        doctor_leaves(d, proxy.refuses, name, "unused", file, "Write one.",
+                      "there is none: images come from the registries themselves");
+    else
+        doctor_unreadable(d, name, file, below_words(found));
+    if (!proxy.set)
+        judge_no_proxy(d, name, uses,
+                       "what the gateway refuses, and ADD https://..., goes to the registries themselves");
+    judge_users(d);
+    buf_deinit(&text);
+    doctor_settle(d, name, uses);
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// k3s and RKE2: registries.yaml, and the setting that ends the registry's own address. Read from their documents; they
+// were not run.
+
+#include "gateway/doctor/below.h"
+#include "gateway/doctor/doctor.h"
+#include "gateway/doctor/k3s.h"
+
+#include "mirrors/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PATH_TEXT = 128 };
+
+struct k3s {
+    struct doctor *d;
+    const char *client;
+    char registries[PATH_TEXT], config[PATH_TEXT], folder[PATH_TEXT];
+    bool held;
+    bool uses;
+};
+
+// --- config.yaml ---
+
+/// What the last file that says it says.
+static enum k3s_said disabled(struct k3s *k) {
+    struct names files = {0};
+    enum k3s_said result = K3S_UNSAID;
+    names_add(&files, k->config);
+    below_matching(k->d->root, k->folder, ".yaml", &files);
+    for (size_t i = 0; i < files.count; i++) {
+        struct buf text;
+        struct err err = {0};
+        enum below found = below_text(k->d->root, files.at[i], &text);
+        enum k3s_said said = found == BELOW_OK ? k3s_default_endpoint_disabled(text.data, text.len, &err) : K3S_UNSAID;
+        buf_deinit(&text);
+        if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
+            doctor_unreadable(k->d, k->client, files.at[i], below_words(found));
+        if (said == K3S_UNPARSABLE)
+            doctor_open(k->d, k->client, "unparsable", files.at[i], "Mend the file.", "%s does not start with it: %s",
+                        k->client, err.text);
+        else if (said != K3S_UNSAID)
+            result = said;
+    }
+    names_deinit(&files);
+    return result;
+}
+
+static void judge_default_endpoint(struct k3s *k) {
+    if (disabled(k) != K3S_YES && k->uses)
+        doctor_leaves(k->d, k->held, k->client, "fallback", k->config, "Set disable-default-registry-endpoint: true.",
+                      "after the gateway the registry itself is asked, in silence");
+}
+
+// --- registries.yaml ---
+
+static void judge_mirror(struct k3s *k, const struct k3s_mirror *m) {
+    bool gateway = site_is_gateway(k->d->site, m->name);
+    if (gateway)
+        return;
+    if (site_is_wanted(k->d->site, m->name)) {
+        report_add(k->d->report, FINDING_NOTE, "direct", k->client, k->registries, NULL, NULL,
+                   "%s is reached directly, as the site wants it", m->name);
+        return;
+    }
+    for (size_t i = 0; i < m->endpoints.count; i++) {
+        if (site_is_gateway(k->d->site, m->endpoints.at[i]))
+            gateway = true;
+        else
+            doctor_leaves(k->d, k->held, k->client, "other_mirror", k->registries, "Name the gateway alone.",
+                          "images of %s are asked of %s too", strcmp(m->name, "*") == 0 ? "every registry" : m->name,
+                          m->endpoints.at[i]);
+    }
+    k->uses |= gateway;
+    if (!gateway && m->endpoints.count == 0 && strcmp(m->name, "*") != 0)
+        doctor_leaves(k->d, k->held, k->client, "host_directory", k->registries, "Take this entry out.",
+                      "line %u: an entry of its own without an endpoint: images of %s come from the registry itself",
+                      m->line, m->name);
+}
+
+static void judge_listed(struct k3s *k, const struct k3s_registries *r) {
+    const struct k3s_mirror *every = k3s_mirror(r, "*");
+    for (size_t i = 0; i < r->mirror_count; i++)
+        judge_mirror(k, &r->mirrors[i]);
+    if (every == NULL || every->endpoints.count == 0)
+        doctor_leaves(k->d, k->held, k->client, k->uses ? "unlisted_registry" : "unused", k->registries,
+                      "Name the gateway as the endpoint of mirrors.\"*\".",
+                      "registries without an entry of their own are asked directly: there is no \"*\"");
+    for (size_t i = 0; i < r->configs.count; i++) {
+        const char *host = r->configs.at[i];
+        if (!site_is_gateway(k->d->site, host) && !site_is_wanted(k->d->site, host) && k3s_mirror(r, host) == NULL &&
+            strcmp(host, "*") != 0)
+            doctor_leaves(k->d, k->held, k->client, "host_directory", k->registries, "Take this entry out of configs.",
+                          "settings of its own for %s win over \"*\": its images come past the gateway", host);
+    }
+}
+
+static void judge_tls(struct k3s *k, const struct k3s_registries *r) {
+    bool named = false;
+    for (size_t i = 0; i < r->tls_count; i++) {
+        const struct k3s_tls *t = &r->tls[i];
+        if (!site_is_gateway(k->d->site, t->name))
+            continue;
+        if (t->insecure)
+            doctor_open(k->d, k->client, "insecure_registry", k->registries, "Take insecure_skip_verify out.",
+                        "the gateway's certificate is not checked: whoever stands between can pose as it");
+        named |= t->ca != NULL;
+        if (t->ca != NULL)
+            judge_ca(k->d, k->client, t->ca, k->registries);
+        if (t->certificate != NULL)
+            judge_certificate(k->d, k->client, t->certificate, t->key);
+    }
+    if (!named)
+        judge_no_ca(k->d, k->client, k->registries);
+}
+
+static void judge_registries(struct k3s *k) {
+    struct buf text;
+    struct k3s_registries r = {0};
+    enum below found = below_text(k->d->root, k->registries, &text);
+    if (found == BELOW_OK)
+        k3s_registries_read(text.data, text.len, &r);
+    buf_deinit(&text);
+    if (found == BELOW_MISSING)
+        doctor_leaves(k->d, k->held, k->client, "unused", k->registries, "Write one.",
+                      "there is none: images come from the registries themselves");
+    else if (found != BELOW_OK)
+        doctor_unreadable(k->d, k->client, k->registries, below_words(found));
+    else if (!r.usable)
+        doctor_open(k->d, k->client, "unparsable", k->registries, "Mend the file.", "%s does not start with it: %s",
+                    k->client, r.why.text);
+    else {
+        judge_listed(k, &r);
+        judge_tls(k, &r);
+    }
+    k3s_registries_deinit(&r);
+}
+
+/// It reads registries.yaml when it starts.
+static void judge_age(struct k3s *k, const struct machine_client *c) {
+    if (c->started != 0 && below_changed(k->d->root, k->registries) > c->started)
+        report_add(k->d->report, FINDING_WARNING, "restart", k->client, k->registries, "Restart it.", NULL,
+                   "the file was changed after %s was started: it is not in force yet", k->client);
+}
+
+void judge_k3s(struct doctor *d, const struct machine_client *c) {
+    struct k3s k = {.d = d, .client = c->name};
+    bool rke2 = strcmp(c->name, "rke2") == 0;
+    snprintf(k.registries, sizeof k.registries, "/etc/rancher/%s/registries.yaml", c->name);
+    snprintf(k.config, sizeof k.config, "/etc/rancher/%s/config.yaml", c->name);
+    snprintf(k.folder, sizeof k.folder, "/etc/rancher/%s/config.yaml.d", c->name);
+    struct doctor_proxy proxy = judge_unit_proxy(d, c, rke2 ? "rke2-server.service" : "k3s.service", "CONTAINERD_");
+    if (!proxy.set)
+        proxy = judge_unit_proxy(d, c, rke2 ? "rke2-agent.service" : "k3s-agent.service", "CONTAINERD_");
+    k.held = proxy.refuses;
+    judge_registries(&k);
+    judge_default_endpoint(&k);
+    judge_age(&k, c);
+    if (!proxy.set)
+        judge_no_proxy(d, c->name, false, "`urls` in a manifest go past the gateway");
+    doctor_settle(d, c->name, k.uses);
+}
