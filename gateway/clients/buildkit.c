@@ -93,7 +93,7 @@ static void look_at_file(struct plan_file *f, const struct client_site *site, co
     struct conf_document *d = conf_there(options, BUILDKITD_TOML, CONF_TOML);
     const struct conf *registries = d != NULL ? conf_get(conf_root(d), "registry") : NULL;
     for (const struct conf *e = registries != NULL ? registries->child : NULL; e != NULL; e = e->next)
-        if (e->type == CONF_TABLE)
+        if (e->key != NULL && e->type == CONF_TABLE)
             look_at_entry(f, site, e);
     conf_free(d);
 }
@@ -229,6 +229,7 @@ bool plan_buildkit(const struct client_site *site, const struct client_options *
     plan_registries(f, site, plan);
     look_at_file(f, site, options);
     plan_proxy_unit(plan, site, "buildkit.service", "", NULL);
+    plan_service_rivals(plan, options, "buildkit.service", site->proxy != NULL ? "_PROXY=" : NULL, NULL, NULL);
     plan_policy(site, plan);
     plan_builders(site, plan);
     plan_run(plan, "systemctl daemon-reload && systemctl restart buildkit");

@@ -274,7 +274,7 @@ static void accept_scope(struct plan_file *f, const struct conf *docker, const c
 static void drop_foreign_scopes(struct containers *c, struct plan_file *f, const struct conf *docker) {
     for (const struct conf *s = docker ? docker->child : NULL; s != NULL; s = s->next) {
         const char *const path[] = {"transports", "docker", s->key, NULL};
-        if (s->key[0] != '\0' && !wanted_scope(c->site, s->key))
+        if (s->key != NULL && s->key[0] != '\0' && !wanted_scope(c->site, s->key))
             plan_unset(f, "It admits images of a name that the gateway does not serve.", true, path);
     }
 }

@@ -94,7 +94,7 @@ static void plan_proxy(struct docker *d) {
 
 static bool may_be_insecure(const struct docker *d, const char *host) {
     return host_is_loopback(host) || strncmp(host, "127.0.0.0/", 10) == 0 || strcmp(host, "::1/128") == 0 ||
-           strcmp(host, d->site->host) == 0 || site_is_direct(d->site, host);
+           (d->site->plain && strcmp(host, d->site->host) == 0) || site_is_direct(d->site, host);
 }
 
 /// The list less what may not stay; false when nothing has to go.

@@ -79,6 +79,18 @@ static bool is_ours(const struct node *n, const char *name) {
     return strcmp(name, n->site->host) == 0 || site_is_direct(n->site, name);
 }
 
+/// What the gateway's own entries may not say.
+static void plan_gateway_traps(struct node *n, const struct conf *root) {
+    const char *const lax[] = {"configs", n->site->host, "tls", "insecure_skip_verify", NULL};
+    const char *const rewrite[] = {"mirrors", "*", "rewrite", NULL};
+    const struct conf *at = conf_at(root, lax);
+    if (at != NULL && at->type == CONF_BOOL && at->boolean)
+        plan_unset(n->registries, "The gateway's certificate would not be looked at.", true, lax);
+    if (conf_at(root, rewrite) != NULL)
+        plan_unset(n->registries, "The gateway would be asked for other names than the ones that were written.", true,
+                   rewrite);
+}
+
 /// What else makes a folder of its own, and wins over "*".
 static void plan_others(struct node *n, const struct conf *root, const char *table, const char *why) {
     const struct conf *entries = conf_get(root, table);
@@ -99,6 +111,7 @@ static void plan_registries(struct node *n) {
         plan_direct(n, n->site->direct[i]);
     struct conf_document *there = conf_there(n->options, path, CONF_YAML);
     if (there != NULL) {
+        plan_gateway_traps(n, conf_root(there));
         plan_others(n, conf_root(there), "mirrors", "An entry of its own wins over \"*\" and leads past the gateway.");
         plan_others(n, conf_root(there), "configs",
                     "A password or TLS settings for a registry keep its own address in use, whatever the flag says.");

@@ -47,6 +47,13 @@ static bool unsafe(const struct plan_setting *s, struct err *err) {
     return false;
 }
 
+/// A text that does not parse is told as such, and not as what could not be set in it.
+static bool parses(const struct plan_file *f, const struct buf *text, struct err *err) {
+    struct conf_document *d = conf_parse(f->format, text->data != NULL ? text->data : "", text->len, err);
+    conf_free(d);
+    return d != NULL || err_prefix(err, "it cannot be read: ");
+}
+
 static bool apply_all(const struct plan_file *f, bool strict, struct buf *text, bool *changed, struct err *err) {
     for (size_t i = 0; i < f->count; i++) {
         const struct plan_setting *s = &f->settings[i];
@@ -84,8 +91,9 @@ enum conf_edit plan_merge(const struct plan_file *f, bool strict, struct buf *te
     buf_add(&work, text->data != NULL ? text->data : "", text->len);
     bool changed = false;
     fill_empty(f->format, &work);
-    if (work.overflow || text->overflow || !apply_all(f, strict, &work, &changed, err)) {
-        if (work.overflow || text->overflow)
+    bool fits = !work.overflow && !text->overflow;
+    if (!fits || !parses(f, &work, err) || !apply_all(f, strict, &work, &changed, err)) {
+        if (!fits)
             err_set(err, "it is longer than %d bytes", (int)CONF_TEXT_MAX);
         buf_deinit(&work);
         return CONF_UNSAFE;

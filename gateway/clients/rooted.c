@@ -88,6 +88,13 @@ static bool follow(const struct rooted_place *place, const char *folder, char *p
     return len > 0 && len < PATH_MAX;
 }
 
+/// A folder that is missing is an error for whoever wanted it made: then a symbolic link leads past it.
+static bool no_folder(const char *folder, unsigned flags, struct err *err) {
+    if (errno != ENOENT)
+        return err_set(err, "%s: %s", folder, strerror(errno));
+    return (flags & ROOTED_MAKE) == 0 || err_set(err, "a symbolic link leads to %s, which is not there", folder);
+}
+
 bool rooted_find(const struct rooted *r, const char *path, unsigned flags, struct rooted_place *place,
                  struct err *err) {
     char at[PATH_MAX], folder[PATH_MAX];
@@ -98,9 +105,9 @@ bool rooted_find(const struct rooted *r, const char *path, unsigned flags, struc
     for (int links = 0; links < LINKS_MAX; links++) {
         if (!split(at, folder, place->name))
             return err_set(err, "\"%s\" names no file", at);
-        place->folder = open_folder(r, folder, (flags & ROOTED_MAKE) != 0);
+        place->folder = open_folder(r, folder, links == 0 && (flags & ROOTED_MAKE) != 0);
         if (place->folder < 0)
-            return (errno == ENOENT && (flags & ROOTED_MAKE) == 0) || err_set(err, "%s: %s", folder, strerror(errno));
+            return no_folder(folder, flags, err);
         place->exists = fstatat(place->folder, place->name, &place->st, AT_SYMLINK_NOFOLLOW) == 0;
         if (!place->exists && errno != ENOENT)
             break;
@@ -109,11 +116,10 @@ bool rooted_find(const struct rooted *r, const char *path, unsigned flags, struc
         bool followed = follow(place, folder, at);
         rooted_leave(place);
         if (!followed)
-            return err_set(err, "%s: its symbolic link leads nowhere", path);
-        flags &= ~(unsigned)ROOTED_MAKE;
+            return err_set(err, "its symbolic link leads nowhere");
     }
     rooted_leave(place);
-    return err_set(err, "%s: it cannot be reached, or too many symbolic links follow each other", path);
+    return err_set(err, "it cannot be reached, or too many symbolic links follow each other");
 }
 
 void rooted_leave(struct rooted_place *place) {

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BELOW_TEXT_MAX = 1024 * 1024, BELOW_FOLDER_MAX = 5000 };
+enum { BELOW_TEXT_MAX = 1024 * 1024, BELOW_FOLDER_MAX = 100000 };
 
 enum below {
     BELOW_OK,

@@ -106,5 +106,8 @@ void judge_certificate(struct doctor *d, const char *client, const char *certifi
 /// No CA is named: fine where the system trusts the gateway's.
 void judge_no_ca(struct doctor *d, const char *client, const char *where);
 
+/// The client's daemon read this file when it was started: was that before the last change?
+void judge_age(struct doctor *d, const struct machine_client *c, const char *path, const char *command);
+
 /// Set what no finding has said: uses the gateway, leaves it.
 void doctor_settle(struct doctor *d, const char *client, bool uses);

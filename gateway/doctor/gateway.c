@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_MAX = 64 * 1024, STATUS_OK = 200, STATUS_UNAUTHORIZED = 401, STATUS_FORBIDDEN = 403 };
+enum { BODY_MAX = CLIENT_SITE_TEXT_MAX, STATUS_OK = 200, STATUS_UNAUTHORIZED = 401, STATUS_FORBIDDEN = 403 };
 
 struct asked {
     CURLcode code;
@@ -146,23 +146,41 @@ void gateway_judge(struct doctor *d) {
 
 // --- its description ---
 
-/// What the gateway says now has none of the machine's own; nor does the hash.
+static void replace(char **at, const char *value) {
+    free(*at);
+    *at = mem_strdup(value);
+}
+
+/// A machine may have been given another name for the gateway, or another proxy: that is no other site.
+static void take_addresses(struct client_site *site, const struct client_site *from) {
+    replace(&site->gateway, from->gateway);
+    replace(&site->host, from->host);
+    replace(&site->proxy, from->proxy);
+    site->plain = from->plain;
+}
+
+static void compare_site(struct doctor *d, struct client_site *site) {
+    char now[CLIENT_SITE_HASH_HEX + 1], here[CLIENT_SITE_HASH_HEX + 1], there[CLIENT_SITE_HASH_HEX + 1];
+    client_site_hash(site, now);
+    client_site_hash(d->site, here);
+    take_addresses(site, d->site);
+    client_site_hash(site, there);
+    if (strcmp(here, there) == 0)
+        report_gateway(d->report, d->site->gateway, now); // By which the gateway knows that the machine is up to date.
+    else
+        report_add(d->report, FINDING_WARNING, "site_outdated", "gateway", CLIENT_SITE_PATH,
+                   "Write the clients' configuration again.", "pullgate doctor --gateway URL --fix",
+                   "the gateway describes its site otherwise now: registries may have been added, or taken out");
+}
+
 void gateway_judge_site(struct doctor *d) {
     struct asked a;
-    char here[CLIENT_SITE_HASH_HEX + 1], there[CLIENT_SITE_HASH_HEX + 1];
     ask(d, "/pullgate/v1/site", &a);
     struct client_site *site = a.code == CURLE_OK && a.status == STATUS_OK
                                    ? client_site_parse(a.body.data != NULL ? a.body.data : "", a.body.len, NULL)
                                    : NULL;
-    if (site != NULL) {
-        client_site_hash(d->site, here);
-        client_site_hash(site, there);
-        if (strcmp(here, there) != 0)
-            report_add(d->report, FINDING_WARNING, "site_outdated", "gateway", CLIENT_SITE_PATH,
-                       "Write the clients' configuration again.", "pullgate doctor --fix",
-                       "the gateway describes its site otherwise now (%s, here %s): registries may have been added",
-                       there, here);
-    }
+    if (site != NULL)
+        compare_site(d, site);
     client_site_free(site);
     buf_deinit(&a.body);
 }

@@ -2,6 +2,7 @@
 //
 // What the judges share.
 
+#include "gateway/doctor/below.h"
 #include "gateway/doctor/doctor.h"
 
 #include "mirrors/base/host.h"
@@ -62,6 +63,12 @@ void doctor_leaves(struct doctor *d, bool held, const char *client, const char *
 void doctor_unreadable(struct doctor *d, const char *client, const char *path, const char *words) {
     report_add(d->report, FINDING_UNKNOWN, "unreadable", client, path, "Run doctor as a user who may read it.",
                "sudo pullgate doctor", "%s", words);
+}
+
+void judge_age(struct doctor *d, const struct machine_client *c, const char *path, const char *command) {
+    if (c->started != 0 && below_changed(d->root, path) > c->started)
+        report_add(d->report, FINDING_WARNING, "restart", c->name, path, "Restart it.", command,
+                   "the file was changed after the daemon was started: what it says may not be in force yet");
 }
 
 void doctor_settle(struct doctor *d, const char *client, bool uses) {

@@ -125,6 +125,7 @@ void judge_buildkit(struct doctor *d, const struct machine_client *c) {
     if (!proxy.set)
         judge_no_proxy(d, name, uses,
                        "what the gateway refuses, and ADD https://..., goes to the registries themselves");
+    judge_age(d, c, file, "systemctl restart buildkit");
     judge_users(d);
     buf_deinit(&text);
     doctor_settle(d, name, uses);

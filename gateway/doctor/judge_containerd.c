@@ -129,6 +129,7 @@ void judge_containerd(struct doctor *d, const struct machine_client *c) {
     if (!proxy.set)
         judge_no_proxy(d, c->name, false,
                        "`urls` in a manifest, and `ctr images pull` without --hosts-dir, go past the gateway");
+    judge_age(d, c, config_file, "systemctl restart containerd");
     judge_commands(d, c);
     containerd_toml_deinit(&t);
     doctor_settle(d, c->name, uses);

@@ -17,12 +17,14 @@
 
 enum { CONTAINERD_STORE_MAJOR = 29, PROXIES_MAJOR = 23 };
 
-static const char daemon_file[] = "/etc/docker/daemon.json", certs_folder[] = "/etc/docker/certs.d";
+static const char standard_file[] = "/etc/docker/daemon.json", certs_folder[] = "/etc/docker/certs.d";
 static const char classic_images[] = "/var/lib/docker/image/overlay2";
 
 struct docker {
     struct doctor *d;
     const struct machine_client *c;
+    char *file;         ///< daemon.json, or what the running daemon was given in its place.
+    struct names words; ///< The running daemon's command line.
     struct daemon_json json;
     struct doctor_proxy proxy;
     bool classic, containerd; ///< Which stores it may have; both where that is not known.
@@ -32,18 +34,68 @@ struct docker {
 
 static const char name[] = "docker";
 
+// --- the command line ---
+
+/// "--NAME VALUE" and "--NAME=VALUE" of the running daemon; NULL: it is not that option.
+static const char *option_value(const struct names *words, size_t at, const char *option) {
+    const char *word = words->at[at];
+    size_t len = strlen(option);
+    if (strncmp(word, option, len) != 0)
+        return NULL;
+    if (word[len] == '=')
+        return word + len + 1;
+    return word[len] == '\0' && at + 1 < words->count ? words->at[at + 1] : NULL;
+}
+
+static void find_words(struct docker *k) {
+    char *path = mem_printf("/proc/%d/cmdline", (int)k->c->pid);
+    struct buf text;
+    if (below_text("", path, &text) == BELOW_OK)
+        for (size_t at = 0; at < text.len; at += strlen(text.data + at) + 1)
+            names_add(&k->words, text.data + at);
+    buf_deinit(&text);
+    free(path);
+}
+
+static void find_file(struct docker *k) {
+    k->file = mem_strdup(standard_file);
+    if (k->c->pid != 0)
+        find_words(k);
+    for (size_t i = 1; i < k->words.count; i++) {
+        const char *file = option_value(&k->words, i, "--config-file");
+        if (file == NULL)
+            continue;
+        free(k->file);
+        k->file = mem_strdup(file);
+    }
+}
+
+/// Flags say what daemon.json may not say as well: dockerd does not start with both.
+static void add_flags(struct docker *k) {
+    for (size_t i = 1; i < k->words.count; i++) {
+        const char *mirror = option_value(&k->words, i, "--registry-mirror");
+        const char *insecure = option_value(&k->words, i, "--insecure-registry");
+        if (mirror != NULL)
+            names_add(&k->json.mirrors, mirror);
+        if (insecure != NULL)
+            names_add(&k->json.insecure, insecure);
+    }
+}
+
 // --- daemon.json ---
 
 static bool read_json(struct docker *k) {
     struct buf text;
-    enum below found = below_text(k->d->root, daemon_file, &text);
+    enum below found = below_text(k->d->root, k->file, &text);
     if (found == BELOW_OK)
         daemon_json_read(text.data, text.len, &k->json);
     buf_deinit(&text);
+    if (k->json.usable)
+        add_flags(k);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
-        doctor_unreadable(k->d, name, daemon_file, below_words(found));
+        doctor_unreadable(k->d, name, k->file, below_words(found));
     if (found == BELOW_OK && !k->json.usable)
-        doctor_open(k->d, name, "unparsable", daemon_file, "Mend the file.", "dockerd does not start with it: %s",
+        doctor_open(k->d, name, "unparsable", k->file, "Mend the file.", "dockerd does not start with it: %s",
                     k->json.why.text);
     return found != BELOW_FORBIDDEN && found != BELOW_UNUSABLE;
 }
@@ -67,7 +119,7 @@ static void judge_mirrors(struct docker *k) {
         if (site_is_gateway(k->d->site, mirror))
             k->mirrored = true;
         else
-            doctor_leaves(k->d, k->proxy.refuses, name, "other_mirror", daemon_file, "Name the gateway alone.",
+            doctor_leaves(k->d, k->proxy.refuses, name, "other_mirror", k->file, "Name the gateway alone.",
                           "registry-mirrors: images of Docker Hub are asked of %s too", mirror);
     }
 }
@@ -81,7 +133,7 @@ static void judge_insecure(struct docker *k) {
         bool gateway = site_is_gateway(k->d->site, entry) && !k->d->site->plain;
         if (site_is_gateway(k->d->site, entry) && !gateway)
             continue;
-        doctor_leaves(k->d, k->proxy.refuses && !gateway, name, "insecure_registry", daemon_file,
+        doctor_leaves(k->d, k->proxy.refuses && !gateway, name, "insecure_registry", k->file,
                       "Take it out of insecure-registries.",
                       gateway ? "the gateway's certificate is not checked (%s): whoever stands between can pose as it"
                               : "insecure-registries: %s is believed without a certificate, whoever answers for it",
@@ -91,25 +143,16 @@ static void judge_insecure(struct docker *k) {
 
 static void judge_old_proxies(struct docker *k) {
     if (k->json.has_proxies && k->c->major != 0 && k->c->major < PROXIES_MAJOR)
-        doctor_open(k->d, name, "unknown_key", daemon_file, "Take \"proxies\" out; a systemd drop-in sets the proxy.",
+        doctor_open(k->d, name, "unknown_key", k->file, "Take \"proxies\" out; a systemd drop-in sets the proxy.",
                     "dockerd %s does not start with \"proxies\", which it does not know", k->c->version);
 }
 
 /// What daemon.json says wins over the environment.
 static void find_proxy(struct docker *k) {
     if (k->json.http_proxy != NULL || k->json.https_proxy != NULL)
-        k->proxy = judge_proxy(k->d, name, daemon_file, k->json.http_proxy, k->json.https_proxy, k->json.no_proxy);
+        k->proxy = judge_proxy(k->d, name, k->file, k->json.http_proxy, k->json.https_proxy, k->json.no_proxy);
     else
         k->proxy = judge_unit_proxy(k->d, k->c, "docker.service", NULL);
-}
-
-/// daemon.json is read when the daemon starts (its mirrors also on SIGHUP).
-static void judge_age(struct docker *k) {
-    int64_t changed = below_changed(k->d->root, daemon_file);
-    if (k->c->started != 0 && changed > k->c->started)
-        report_add(k->d->report, FINDING_WARNING, "restart", name, daemon_file, "Restart it.",
-                   "systemctl restart docker",
-                   "the file was changed after dockerd was started: what it says may not be in force yet");
 }
 
 // --- the classic store ---
@@ -135,15 +178,15 @@ static void judge_classic(struct docker *k) {
     if (k->taken_over)
         return;
     if (!k->mirrored)
-        doctor_open(k->d, name, "unused", daemon_file, "Name the gateway in registry-mirrors.",
+        doctor_open(k->d, name, "unused", k->file, "Name the gateway in registry-mirrors.",
                     "`docker pull` of the classic image store asks the registries themselves: the gateway is not among "
                     "the registry-mirrors");
     else if (!k->proxy.refuses && !k->proxy.set)
-        doctor_open(k->d, name, "fallback", daemon_file, "Have it use the gateway's proxy, which refuses all.",
+        doctor_open(k->d, name, "fallback", k->file, "Have it use the gateway's proxy, which refuses all.",
                     "`docker pull` of the classic image store goes to Docker Hub, in silence, whenever the gateway "
                     "refuses or does not answer; other registries it asks directly");
     else if (!k->proxy.refuses)
-        doctor_open(k->d, name, "fallback", daemon_file, "Have it use the gateway's proxy, which refuses all.",
+        doctor_open(k->d, name, "fallback", k->file, "Have it use the gateway's proxy, which refuses all.",
                     "`docker pull` of the classic image store goes on to Docker Hub through its proxy whenever the "
                     "gateway refuses or does not answer");
     judge_gateway_folder(k);
@@ -208,13 +251,14 @@ void judge_docker(struct doctor *d, const struct machine_client *c) {
     struct docker k = {.d = d, .c = c, .taken_over = doctor_taken_over(d, "registry-1.docker.io")};
     bool uses = false;
     k.json.usable = true;
+    find_file(&k);
     if (read_json(&k) && k.json.usable) {
         find_stores(&k);
         judge_old_proxies(&k);
         find_proxy(&k);
         judge_mirrors(&k);
         judge_insecure(&k);
-        judge_age(&k);
+        judge_age(d, c, k.file, "systemctl restart docker");
         if (k.containerd)
             judge_containerd_store(&k, &uses);
         if (k.classic)
@@ -228,4 +272,6 @@ void judge_docker(struct doctor *d, const struct machine_client *c) {
     judge_builders(&k);
     doctor_settle(d, name, uses || k.mirrored || k.taken_over);
     daemon_json_deinit(&k.json);
+    names_deinit(&k.words);
+    free(k.file);
 }

@@ -139,13 +139,6 @@ static void judge_registries(struct k3s *k) {
     k3s_registries_deinit(&r);
 }
 
-/// It reads registries.yaml when it starts.
-static void judge_age(struct k3s *k, const struct machine_client *c) {
-    if (c->started != 0 && below_changed(k->d->root, k->registries) > c->started)
-        report_add(k->d->report, FINDING_WARNING, "restart", k->client, k->registries, "Restart it.", NULL,
-                   "the file was changed after %s was started: it is not in force yet", k->client);
-}
-
 void judge_k3s(struct doctor *d, const struct machine_client *c) {
     struct k3s k = {.d = d, .client = c->name};
     bool rke2 = strcmp(c->name, "rke2") == 0;
@@ -158,7 +151,7 @@ void judge_k3s(struct doctor *d, const struct machine_client *c) {
     k.held = proxy.refuses;
     judge_registries(&k);
     judge_default_endpoint(&k);
-    judge_age(&k, c);
+    judge_age(d, c, k.registries, rke2 ? "systemctl restart rke2-server" : "systemctl restart k3s");
     if (!proxy.set)
         judge_no_proxy(d, c->name, false, "`urls` in a manifest go past the gateway");
     doctor_settle(d, c->name, k.uses);

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { VERSION_TEXT_MAX = 8 * 1024, HASHED_BYTES = MACHINE_ID_HEX / 2 };
@@ -124,6 +124,35 @@ static bool is_number(const char *s) {
     return s[strspn(s, "0123456789")] == '\0';
 }
 
+/// Not so a daemon in a container, whose /etc is another. Who may not look takes it for ours.
+static bool sees_our_files(const char *process) {
+    char ours[64] = "", theirs[64] = "";
+    char *path = mem_printf("/proc/%s/ns/mnt", process);
+    bool known =
+        readlink("/proc/self/ns/mnt", ours, sizeof ours - 1) > 0 && readlink(path, theirs, sizeof theirs - 1) > 0;
+    free(path);
+    return !known || strcmp(ours, theirs) == 0;
+}
+
+/// The 22nd word of /proc/PID/stat is in clock ticks since the machine was started. The second is a name in brackets,
+/// which may hold anything.
+static int64_t started_at(pid_t pid) {
+    enum { WORD = 22, AFTER_NAME = 3 };
+    struct buf text;
+    struct timespec now, up;
+    char *path = mem_printf("/proc/%d/stat", (int)pid);
+    bool read = below_text("", path, &text) == BELOW_OK;
+    const char *at = read ? strrchr(text.data, ')') : NULL;
+    for (int word = AFTER_NAME - 1; at != NULL && word < WORD; word++)
+        at = strchr(at + 1, ' ');
+    int64_t ticks = at != NULL ? strtoll(at + 1, NULL, 10) : 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    free(path);
+    buf_deinit(&text);
+    return ticks > 0 ? (int64_t)now.tv_sec - (int64_t)up.tv_sec + ticks / sysconf(_SC_CLK_TCK) : 0;
+}
+
 static void find_process(struct machine_client *c, const struct names *processes) {
     const char *program = strrchr(c->program, '/') + 1;
     for (size_t i = 0; i < processes->count && c->pid == 0; i++) {
@@ -132,16 +161,13 @@ static void find_process(struct machine_client *c, const struct names *processes
         char *path = mem_printf("/proc/%s/comm", processes->at[i]);
         struct buf text;
         if (below_text("", path, &text) == BELOW_OK && text.len > 0 && strlen(program) == text.len - 1 &&
-            strncmp(text.data, program, text.len - 1) == 0)
+            strncmp(text.data, program, text.len - 1) == 0 && sees_our_files(processes->at[i]))
             c->pid = (pid_t)strtol(processes->at[i], NULL, 10);
         buf_deinit(&text);
         free(path);
     }
-    char folder[64];
-    struct stat st;
-    snprintf(folder, sizeof folder, "/proc/%d", (int)c->pid);
-    if (c->pid != 0 && stat(folder, &st) == 0)
-        c->started = (int64_t)st.st_ctime;
+    if (c->pid != 0)
+        c->started = started_at(c->pid);
 }
 
 // --- the machine ---

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NAMES_MAX = 10000 };
+enum { NAMES_MAX = 100000 };
 
 struct names {
     char **at;

@@ -49,7 +49,6 @@ static const char *const codes[] = {
     "ca_ends",
     "missing_certificate",
     "certificate_ends",
-    "key_readable",
     // The gateway and the network.
     "gateway_answers",
     "gateway_denies",

@@ -4,8 +4,13 @@
 
 #include "gateway/doctor/report_inside.h"
 
+#include "mirrors/base/mem.h"
+
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+enum { INDENT = 9, LINE_WIDTH = 110 };
 
 static const char *const severity_words[] = {"ok", "note", "warning", "unknown", "open"};
 static const char *const tristate_words[] = {"no", "yes", "unknown"};
@@ -33,14 +38,38 @@ static void print_clients(const struct report *r, FILE *out) {
     fputc('\n', out);
 }
 
+/// At most LINE_WIDTH columns (bytes, near enough), further lines below the first.
+static void print_wrapped(const char *first, const char *text, FILE *out) {
+    size_t column = strlen(first);
+    fputs(first, out);
+    for (bool begins = true; *text != '\0'; begins = false) {
+        size_t len = strcspn(text, " ");
+        if (!begins && column + 1 + len > LINE_WIDTH) {
+            fprintf(out, "\n%*s", INDENT, "");
+            column = INDENT;
+        } else if (!begins) {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", (int)len, text);
+        column += len;
+        text += len + (text[len] == ' ' ? 1 : 0);
+    }
+    fputc('\n', out);
+}
+
 static void print_finding(const struct finding *f, FILE *out) {
-    fprintf(out, "%-8s %s: %s [%s]\n", severity_words[f->severity], f->client, f->what, f->code);
+    char first[INDENT + 1];
+    snprintf(first, sizeof first, "%-*s", INDENT, severity_words[f->severity]);
+    char *what = mem_printf("%s: %s [%s]", f->client, f->what, f->code);
+    print_wrapped(first, what, out);
+    free(what);
     if (f->where != NULL)
-        fprintf(out, "         %s\n", f->where);
+        fprintf(out, "%*s%s\n", INDENT, "", f->where);
     if (f->todo != NULL)
-        fprintf(out, "         to do: %s\n", f->todo);
+        print_wrapped("         to do: ", f->todo, out);
     if (f->command != NULL)
-        fprintf(out, "         %s\n", f->command);
+        fprintf(out, "%*s$ %s\n", INDENT, "", f->command);
 }
 
 static void print_findings(const struct report *r, enum severity severity, FILE *out) {
