@@ -26,7 +26,7 @@ struct toml {
     struct client_plan *p;
     const struct client_options *options;
     struct plan_file *file;
-    const struct conf *root; ///< NULL: there is none, or it does not parse.
+    const struct conf *root; ///< NULL: there is none, it says nothing, or it does not parse.
     const char *plugin;      ///< The plugin that holds `registry` in this version.
 };
 
@@ -105,7 +105,7 @@ static void tell_import(const struct toml *t, const char *pattern) {
     for (size_t i = 0; i < count; i++) {
         char *path = mem_printf("%s/%s", folder, names[i]);
         if (fnmatch(slash + 1, names[i], 0) == 0 && says_registry(t->options, path))
-            plan_open(t->p, "%s imports %s, which says something of registries and is read last: take that out.",
+            plan_left(t->p, "%s imports %s, which says something of registries and is read last: take that out.",
                       config_toml, path);
         free(path);
     }
@@ -123,6 +123,8 @@ static void tell_imports(const struct toml *t) {
 static void plan_config_toml(struct client_plan *p, const struct client_options *options) {
     struct conf_document *there = conf_there(options, config_toml, CONF_TOML);
     struct toml t = {.p = p, .options = options, .root = there != NULL ? conf_root(there) : NULL};
+    if (t.root != NULL && t.root->count == 0)
+        t.root = NULL; // Nothing but comments.
     int64_t version = version_of(t.root);
     t.plugin = plugin_of(version);
     t.file = plan_file(p, config_toml, CONF_TOML);

@@ -25,12 +25,11 @@
 
 #define CONTAINERS_DIR "/etc/containers"
 #define DROP_IN_DIR CONTAINERS_DIR "/registries.conf.d"
+#define USER_DIR "/.config/containers"
 #define DROP_IN DROP_IN_DIR "/zz-pullgate.conf"
 #define DROP_IN_REST DROP_IN_DIR "/zz-pullgate-rest.conf"
 #define MAIN_FILE CONTAINERS_DIR "/registries.conf"
 #define POLICY CONTAINERS_DIR "/policy.json"
-
-enum { REST_COLUMNS = 3 };
 
 static const char accept_anything[] = "[{\"type\": \"insecureAcceptAnything\"}]";
 static const char reject[] = "[{\"type\": \"reject\"}]";
@@ -224,20 +223,18 @@ static void look_at_system(struct containers *c) {
 /// A wildcard for every usual ending.
 static void write_rest(struct containers *c) {
     struct buf b;
-    size_t column = 0;
     buf_init(&b, CONF_TEXT_MAX);
     buf_addf(&b,
              "# Written by pullgate. Registries that are not listed anywhere are asked of the gateway, under a name "
              "that it\n# denies, so that its words are read; blocked: whatever would not go there. A longer prefix "
              "wins over these.\nregistry = [\n");
-    for (const char *at = endings; *at != '\0'; column = (column + 1) % REST_COLUMNS) {
+    for (const char *at = endings; *at != '\0';) {
         size_t n = strcspn(at, " ");
-        buf_addf(&b, "%s{ prefix = \"*.%.*s\", location = \"%s/" UNLISTED_REGISTRY "\", blocked = true%s },",
-                 column == 0 ? "    " : " ", (int)n, at, c->site->host, c->site->plain ? ", insecure = true" : "");
-        buf_adds(&b, column + 1 == REST_COLUMNS ? "\n" : "");
+        buf_addf(&b, "    { prefix = \"*.%.*s\", location = \"%s/" UNLISTED_REGISTRY "\", blocked = true%s },\n",
+                 (int)n, at, c->site->host, c->site->plain ? ", insecure = true" : "");
         at += n + (at[n] == ' ');
     }
-    buf_adds(&b, column == 0 ? "]\n" : "\n]\n");
+    buf_adds(&b, "]\n");
     plan_text(c->plan, DROP_IN_REST, 0644, b.data);
     buf_deinit(&b);
 }
@@ -330,18 +327,20 @@ static void plan_trust(struct containers *c) {
 // --- users ---
 
 static void look_at_home(struct containers *c, const char *home) {
-    char *own = mem_printf("%s/.config/containers/registries.conf", home);
-    char *policy = mem_printf("%s/.config/containers/policy.json", home);
-    char *drop_ins = mem_printf("%s/.config/containers/registries.conf.d", home);
+    char *own = mem_printf("%s" USER_DIR "/registries.conf", home);
+    char *policy = mem_printf("%s" USER_DIR "/policy.json", home);
+    char *drop_ins = mem_printf("%s" USER_DIR "/registries.conf.d", home);
     struct look_names files;
     if (look_exists(c->options->root, own))
-        plan_aside(c->plan, own, "This user's file is read in place of all of " CONTAINERS_DIR ".", NULL);
+        plan_aside_of_user(c->plan, home, own + strlen(home),
+                           "This user's file is read in place of all of " CONTAINERS_DIR ".");
     if (look_exists(c->options->root, policy))
-        plan_aside(c->plan, policy, "This user's policy is read in place of " POLICY ".", NULL);
+        plan_aside_of_user(c->plan, home, policy + strlen(home), "This user's policy is read in place of " POLICY ".");
     look_names(c->options->root, drop_ins, ".conf", &files);
     for (size_t i = 0; i < files.count; i++)
         if (has_registries(c->options->root, files.paths[i]))
-            plan_aside(c->plan, files.paths[i], "It is read after zz-pullgate.conf, so that its registries win.", NULL);
+            plan_aside_of_user(c->plan, home, files.paths[i] + strlen(home),
+                               "It is read after zz-pullgate.conf, so that its registries win.");
     look_names_free(&files);
     free(drop_ins);
     free(policy);
@@ -386,6 +385,11 @@ static void plan_common(const struct client_site *site, const struct client_opti
     plan_policy(&c);
     plan_trust(&c);
     look_at_homes(&c);
+    if (site->host[0] == '[')
+        plan_note(plan,
+                  "%s: this library takes no IPv6 address in an image's name. Every pull fails until clients are "
+                  "given a name of the gateway's.",
+                  site->host);
     tell_open(plan);
 }
 
@@ -450,7 +454,7 @@ bool plan_cri_o(const struct client_site *site, const struct client_options *opt
                 struct err *err) {
     struct containers c = {.site = site, .options = options, .plan = plan};
     plan_common(site, options, plan);
-    plan_text(plan, CRIO_DROP_IN, 0644, crio_drop_in);
+    plan_text_alone(plan, CRIO_DROP_IN, 0644, crio_drop_in, CRIO_DIR);
     if (options->look)
         look_at_crio(&c);
     plan_run(plan, "systemctl restart crio");

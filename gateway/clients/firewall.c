@@ -194,7 +194,7 @@ static void ps_list(struct buf *b, const char *name, const struct firewall_reach
         all.blocks = mem_resize(all.blocks, all.count + 1, sizeof *all.blocks);
         all.blocks[all.count++] = *c;
     }
-    reach_add(&all, family == REACH_IPV4 ? "127.0.0.0/8" : "::1");
+    reach_add(&all, family == REACH_IPV4 ? "127.0.0.0/8" : "::/127");
     buf_addf(b, "%s = @(", name);
     reach_others(&all, family, b);
     buf_adds(b, ")\n");

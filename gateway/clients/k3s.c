@@ -130,7 +130,7 @@ static void tell_overrides(struct node *n) {
         char *path = mem_printf("%s/%s", folder, names[i]);
         struct conf_document *d = conf_there(n->options, path, CONF_YAML);
         if (d != NULL && conf_get(conf_root(d), "disable-default-registry-endpoint") != NULL)
-            plan_open(n->p, "%s is read after config.yaml and says disable-default-registry-endpoint too: take it out.",
+            plan_left(n->p, "%s is read after config.yaml and says disable-default-registry-endpoint too: take it out.",
                       path);
         conf_free(d);
         free(path);

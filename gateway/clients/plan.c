@@ -30,6 +30,8 @@ static void file_free(struct plan_file *f) {
     free(f->settings);
     free(f->path);
     mem_wipe(f->text);
+    free(f->out_of);
+    free(f->home);
     free(f->reason);
     free(f);
 }
@@ -84,6 +86,11 @@ void plan_text(struct client_plan *p, const char *path, mode_t mode, const char 
     replace(&f->text, text);
 }
 
+void plan_text_alone(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *out_of) {
+    plan_text(p, path, mode, text);
+    replace(&item(p, PLAN_TEXT, path)->out_of, out_of);
+}
+
 void plan_link(struct client_plan *p, const char *path, const char *target) {
     replace(&item(p, PLAN_LINK, path)->text, target);
 }
@@ -95,7 +102,14 @@ void plan_block(struct client_plan *p, const char *path, const char *text) {
 void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of) {
     struct plan_file *f = item(p, PLAN_ASIDE, path);
     replace(&f->reason, why);
-    replace(&f->text, out_of);
+    replace(&f->out_of, out_of);
+}
+
+void plan_aside_of_user(struct client_plan *p, const char *home, const char *path, const char *why) {
+    char *whole = mem_printf("%s%s", home, path);
+    plan_aside(p, whole, why, NULL);
+    replace(&item(p, PLAN_ASIDE, whole)->home, home);
+    free(whole);
 }
 
 // --- settings ---
@@ -142,20 +156,29 @@ void plan_unset(struct plan_file *f, const char *why, bool strict_only, const ch
 
 // --- sentences ---
 
-static void add_line(struct plan_lines *l, const char *format, va_list arguments) {
+/// False: it is said already.
+static bool add_line(struct plan_lines *l, const char *format, va_list arguments) {
     char line[PLAN_LINE_MAX];
     vsnprintf(line, sizeof line, format, arguments);
     for (size_t i = 0; i < l->count; i++)
         if (strcmp(l->lines[i], line) == 0)
-            return;
+            return false;
     l->lines = mem_resize(l->lines, l->count + 1, sizeof(char *));
     l->lines[l->count++] = mem_strdup(line);
+    return true;
 }
 
 void plan_open(struct client_plan *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     add_line(&p->open, format, arguments);
+    va_end(arguments);
+}
+
+void plan_left(struct client_plan *p, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    p->left += add_line(&p->open, format, arguments);
     va_end(arguments);
 }
 

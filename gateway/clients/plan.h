@@ -32,6 +32,9 @@ struct plan_file *plan_file(struct client_plan *p, const char *path, enum conf_f
 /// A file that is pullgate's alone; replaced whole when it differs. `mode` as for chmod. `text` is copied.
 void plan_text(struct client_plan *p, const char *path, mode_t mode, const char *text);
 
+/// The same where every file of the folder `out_of` counts, whatever its name: the backup goes beside that folder.
+void plan_text_alone(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *out_of);
+
 /// Have `value` (JSON, see conf_set()) at the path of keys, ended by NULL. `comment` says what the line is for; it
 /// stands above it where the format has comments, and is listed below the file where it has none.
 void plan_set(struct plan_file *f, const char *comment, const char *value, const char *const *path);
@@ -54,15 +57,23 @@ void plan_block(struct client_plan *p, const char *path, const char *text);
 /// would still count).
 void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of);
 
+/// The same for what stands at HOME/path, in a user's own folder: below HOME no symbolic link is followed, because its
+/// owner could lead it to anybody's file.
+void plan_aside_of_user(struct client_plan *p, const char *home, const char *path, const char *why);
+
 /// A sentence on what stays open in this client, and one on something the person must know.
 void plan_open(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void plan_note(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// Like plan_open(), on something of this machine that wins over what is planned and that a person must change: when
+/// the plan is written it counts as refused.
+void plan_left(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /// A command for the person to run afterwards ("systemctl restart docker").
 void plan_run(struct client_plan *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /// The whole as text for a person: each file as it would be on an empty machine, comments, what to run, what stays
-/// open.
+/// open. Of a very long text only the beginning.
 void plan_print(const struct client_plan *p, FILE *out);
 
 /// Only what to run and what stays open: what is said after writing.
@@ -70,7 +81,7 @@ void plan_print_rest(const struct client_plan *p, FILE *out);
 
 struct plan_result {
     size_t changed, same, aside; ///< Files written, files that were right already, things moved aside.
-    size_t refused;              ///< Files that could not be edited safely (printed instead), things left that win.
+    size_t refused; ///< Files that could not be edited safely (printed instead), things left that win, plan_left().
 };
 
 /// Do it below `root` ("" or "/": the machine itself). Each file is told on `out`: written, unchanged, or why not.

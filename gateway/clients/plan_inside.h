@@ -25,7 +25,9 @@ struct plan_file {
     struct plan_setting *settings;
     size_t count;
     mode_t mode;  ///< PLAN_TEXT.
-    char *text;   ///< The text, the link's target, or PLAN_ASIDE's `out_of` (may be NULL there).
+    char *text;   ///< The text, or the link's target.
+    char *out_of; ///< PLAN_TEXT, PLAN_ASIDE: what is kept goes beside this folder; may be NULL.
+    char *home;   ///< PLAN_ASIDE: the user's folder in which `path` stands, or NULL.
     char *reason; ///< PLAN_ASIDE.
 };
 
@@ -38,6 +40,7 @@ struct client_plan {
     struct plan_file **files;
     size_t count;
     struct plan_lines open, notes, runs;
+    size_t left; ///< Of `open`, by plan_left().
 };
 
 /// The settings in `text`, all or none: with CONF_UNSAFE it is as it was, and `err` says why. What only --strict
@@ -53,5 +56,5 @@ bool plan_fresh(const struct plan_file *f, struct buf *text, struct err *err);
 /// "registries.docker.io": a path for a person.
 void plan_path_words(const struct plan_setting *s, struct buf *out);
 
-/// One file as text for a person: what would be written on an empty machine.
-void plan_print_file(const struct plan_file *f, FILE *out);
+/// One file as text for a person: what would be written on an empty machine. Unless `whole`, a very long text is cut.
+void plan_print_file(const struct plan_file *f, bool whole, FILE *out);

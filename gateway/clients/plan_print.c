@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { PRINT_WIDTH = 110 };
+enum { PRINT_WIDTH = 110, PRINT_LINES_MAX = 150, PRINT_LINES_CUT = 12 };
 
 /// The sentence, broken at blanks; the first line begins with `head`, the others with as many blanks (after the '#' of
 /// one that begins so).
@@ -59,13 +59,37 @@ static void print_settings(const struct plan_file *f, FILE *out) {
     buf_deinit(&text);
 }
 
-void plan_print_file(const struct plan_file *f, FILE *out) {
+static size_t count_lines(const char *text) {
+    size_t n = 0;
+    for (; *text != '\0'; text++)
+        n += *text == '\n';
+    return n;
+}
+
+/// Nobody reads hundreds of lines between others.
+static void print_cut(const char *text, FILE *out) {
+    size_t lines = count_lines(text), len = 0;
+    for (size_t i = 0; i < PRINT_LINES_CUT; i++)
+        len += strcspn(text + len, "\n") + 1;
+    fprintf(out, "%.*s# … and %zu lines more, which --write writes (with --root DIR into a folder to look at)\n\n",
+            (int)len, text, lines - PRINT_LINES_CUT);
+}
+
+static void print_text(const struct plan_file *f, bool whole, FILE *out) {
+    fprintf(out, "### %s%s\n", f->path, (f->mode & 0044) == 0 ? " (readable by its owner alone)" : "");
+    if (whole || count_lines(f->text) <= PRINT_LINES_MAX)
+        fprintf(out, "%s\n", f->text);
+    else
+        print_cut(f->text, out);
+}
+
+void plan_print_file(const struct plan_file *f, bool whole, FILE *out) {
     switch (f->kind) {
     case PLAN_SETTINGS:
         print_settings(f, out);
         return;
     case PLAN_TEXT:
-        fprintf(out, "### %s%s\n%s\n", f->path, (f->mode & 0044) == 0 ? " (readable by its owner alone)" : "", f->text);
+        print_text(f, whole, out);
         return;
     case PLAN_BLOCK:
         fprintf(out, "### %s (lines to be added)\n%s\n", f->path, f->text);
@@ -107,6 +131,6 @@ void plan_print_rest(const struct client_plan *p, FILE *out) {
 
 void plan_print(const struct client_plan *p, FILE *out) {
     for (size_t i = 0; i < p->count; i++)
-        plan_print_file(p->files[i], out);
+        plan_print_file(p->files[i], false, out);
     plan_print_rest(p, out);
 }

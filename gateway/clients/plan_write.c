@@ -7,6 +7,7 @@
 #include "gateway/clients/rooted.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LEFT_MAX = 64 * 1024 };
 
@@ -39,24 +40,37 @@ static bool fail(struct writing *w, const struct plan_file *f, const struct err 
 static bool refuse(struct writing *w, const struct plan_file *f, const struct err *cause) {
     tell(w, mark_not, f->path, cause->text);
     fprintf(w->out, "  It stays as it is. This is what it is to say:\n\n");
-    plan_print_file(f, w->out);
+    plan_print_file(f, true, w->out);
     w->result->refused++;
     return false;
 }
 
 // --- plain files ---
 
+/// The old text as a copy: in the same folder, unless its name would count there.
+static bool keep_old(struct writing *w, const struct plan_file *f, const struct rooted_place *place,
+                     char kept[NAME_MAX + 1], struct err *err) {
+    if (f->out_of == NULL)
+        return rooted_backup(place, place, kept, err);
+    struct rooted_place into;
+    bool ok = rooted_find(w->root, f->out_of, 0, &into, err) && rooted_backup(place, &into, kept, err);
+    rooted_leave(&into);
+    return ok;
+}
+
 static bool put(struct writing *w, const struct plan_file *f, struct rooted_place *place, const struct buf *text,
                 mode_t mode) {
     struct err err = {""};
     char kept[NAME_MAX + 1] = "";
-    if (place->exists && !rooted_backup(place, kept, &err))
+    if (place->exists && !keep_old(w, f, place, kept, &err))
         return fail(w, f, &err);
     if (!rooted_write(place, text->data != NULL ? text->data : "", text->len, mode, &err))
         return fail(w, f, &err);
     w->result->changed++;
     fprintf(w->out, "%-11s  %s%s%s%s\n", mark_written, f->path, kept[0] != '\0' ? " (what it said is in " : "", kept,
-            kept[0] != '\0' ? ")" : "");
+            kept[0] == '\0'     ? ""
+            : f->out_of != NULL ? ", one folder up)"
+                                : ")");
     return true;
 }
 
@@ -154,7 +168,7 @@ static bool place_link(struct writing *w, const struct plan_file *f, struct root
         keep_same(w, f);
         return true;
     }
-    if ((place->exists && !rooted_backup(place, kept, &err)) || !rooted_symlink(place, f->text, &err))
+    if ((place->exists && !rooted_backup(place, place, kept, &err)) || !rooted_symlink(place, f->text, &err))
         return fail(w, f, &err);
     w->result->changed++;
     tell(w, mark_written, f->path, "a link");
@@ -175,8 +189,8 @@ static bool move_aside(struct writing *w, const struct plan_file *f, const struc
     struct err err = {""};
     struct rooted_place into = *place;
     char kept[NAME_MAX + 1];
-    bool elsewhere = f->text != NULL;
-    if (elsewhere && (!rooted_find(w->root, f->text, 0, &into, &err) || into.folder < 0))
+    bool elsewhere = f->out_of != NULL;
+    if (elsewhere && (!rooted_find(w->root, f->out_of, 0, &into, &err) || into.folder < 0))
         return fail(w, f, &err);
     bool ok = rooted_aside(place, &into, kept, &err);
     if (elsewhere)
@@ -189,11 +203,32 @@ static bool move_aside(struct writing *w, const struct plan_file *f, const struc
     return true;
 }
 
+static bool find_aside(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct err *err) {
+    struct rooted home;
+    if (f->home == NULL)
+        return rooted_find(w->root, f->path, ROOTED_LINK, place, err);
+    *place = (struct rooted_place){.folder = -1};
+    if (!rooted_enter(w->root, f->home, &home, err))
+        return false;
+    bool found = rooted_find(&home, f->path + strlen(f->home), ROOTED_LINK, place, err);
+    rooted_close(&home);
+    return found;
+}
+
+static void tell_not_aside(struct writing *w, const struct plan_file *f, const struct err *cause) {
+    if (f->home == NULL) {
+        fail(w, f, cause);
+        return;
+    }
+    fprintf(w->out, "%-11s  %s: %s (it is not moved: %s)\n", mark_left, f->path, f->reason, cause->text);
+    w->result->refused++;
+}
+
 static void write_aside(struct writing *w, const struct plan_file *f) {
     struct rooted_place place;
     struct err err = {""};
-    if (!rooted_find(w->root, f->path, ROOTED_LINK, &place, &err)) {
-        fail(w, f, &err);
+    if (!find_aside(w, f, &place, &err)) {
+        tell_not_aside(w, f, &err);
         return;
     }
     if (place.exists && w->strict) {
@@ -210,7 +245,7 @@ static void write_aside(struct writing *w, const struct plan_file *f) {
 static void write_item(struct writing *w, const struct plan_file *f) {
     if (f->path[0] != '/') {
         fprintf(w->out, "%-11s  %s: it is on another machine (Windows); put it there yourself:\n\n", mark_not, f->path);
-        plan_print_file(f, w->out);
+        plan_print_file(f, true, w->out);
         w->result->refused++;
     } else if (f->kind == PLAN_LINK) {
         write_link(w, f);
@@ -228,8 +263,11 @@ bool plan_write(const struct client_plan *p, const char *root, bool strict, FILE
     if (!rooted_open(&r, root, err))
         return false;
     struct writing w = {.root = &r, .strict = strict, .out = out, .result = result, .err = err};
+    mode_t old = umask(022); // Others must be able to pass the folders that are made.
     for (size_t i = 0; i < p->count; i++)
         write_item(&w, p->files[i]);
+    umask(old);
+    result->refused += p->left;
     rooted_close(&r);
     return !w.failed;
 }

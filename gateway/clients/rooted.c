@@ -19,7 +19,7 @@
 enum { LINKS_MAX = 16, LOOK_TEXT_MAX = 1024 * 1024, NAMES_MAX = 10000 };
 
 bool rooted_open(struct rooted *r, const char *root, struct err *err) {
-    r->machine = root[0] == '\0' || strcmp(root, "/") == 0;
+    *r = (struct rooted){.machine = root[0] == '\0' || strcmp(root, "/") == 0};
     r->fd = open(r->machine ? "/" : root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return r->fd >= 0 || err_set(err, "%s: %s", r->machine ? "/" : root, strerror(errno));
 }
@@ -32,10 +32,18 @@ void rooted_close(struct rooted *r) {
 
 static int open_below(const struct rooted *r, const char *path, int flags) {
     struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC), .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    if (r->plain)
+        how.resolve |= RESOLVE_NO_SYMLINKS;
     int fd = (int)syscall(SYS_openat2, r->fd, path, &how, sizeof how);
     if (fd < 0 && r->machine && (errno == ENOSYS || errno == EPERM))
         fd = open(path, flags | O_CLOEXEC);
     return fd;
+}
+
+bool rooted_enter(const struct rooted *r, const char *folder, struct rooted *inner, struct err *err) {
+    *inner = (struct rooted){.plain = true};
+    inner->fd = open_below(r, folder, O_PATH | O_DIRECTORY);
+    return inner->fd >= 0 || err_set(err, "%s: %s", folder, strerror(errno));
 }
 
 // --- the folder ---
@@ -90,6 +98,8 @@ static bool follow(const struct rooted_place *place, const char *folder, char *p
 
 /// A folder that is missing is an error for whoever wanted it made: then a symbolic link leads past it.
 static bool no_folder(const char *folder, unsigned flags, struct err *err) {
+    if (errno == ELOOP)
+        return err_set(err, "a symbolic link leads to it, which is not followed here");
     if (errno != ENOENT)
         return err_set(err, "%s: %s", folder, strerror(errno));
     return (flags & ROOTED_MAKE) == 0 || err_set(err, "a symbolic link leads to %s, which is not there", folder);

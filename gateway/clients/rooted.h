@@ -19,11 +19,16 @@
 struct rooted {
     int fd; ///< The folder that stands for "/".
     bool machine;
+    bool plain; ///< No symbolic link is followed: rooted_enter().
 };
 
 /// `root`: "" or "/" is the machine itself.
 bool rooted_open(struct rooted *r, const char *root, struct err *err);
 void rooted_close(struct rooted *r);
+
+/// A user's own folder below `r`. In it no symbolic link is followed: where root acts, its owner could lead it
+/// anywhere.
+bool rooted_enter(const struct rooted *r, const char *folder, struct rooted *inner, struct err *err);
 
 /// Where a path leads: a folder that is open, and a name in it that is no symbolic link (unless it was asked for).
 struct rooted_place {
@@ -54,8 +59,10 @@ bool rooted_symlink(struct rooted_place *place, const char *target, struct err *
 /// The target of the symbolic link there; false when it is none.
 bool rooted_target(const struct rooted_place *place, char target[PATH_MAX]);
 
-/// Keep what is there as NAME.pullgate-backup[.N], a copy. `kept` is that name.
-bool rooted_backup(const struct rooted_place *place, char kept[NAME_MAX + 1], struct err *err);
+/// Keep what is there as NAME.pullgate-backup[.N], a copy, in the folder of `into` (which may be the same place).
+/// `kept` is that name.
+bool rooted_backup(const struct rooted_place *place, const struct rooted_place *into, char kept[NAME_MAX + 1],
+                   struct err *err);
 
 /// Rename what is there to NAME.pullgate-aside[.N] in the folder of `into` (which may be the same place).
 bool rooted_aside(const struct rooted_place *place, const struct rooted_place *into, char kept[NAME_MAX + 1],

@@ -102,25 +102,26 @@ bool rooted_symlink(struct rooted_place *place, const char *target, struct err *
 
 // --- keeping what was there ---
 
-static bool keep_link(const struct rooted_place *place, const char *kept) {
+static bool keep_link(const struct rooted_place *place, int folder, const char *kept) {
     char target[PATH_MAX];
-    return rooted_target(place, target) && symlinkat(target, place->folder, kept) == 0;
+    return rooted_target(place, target) && symlinkat(target, folder, kept) == 0;
 }
 
-static bool keep_text(const struct rooted_place *place, const char *kept, const struct buf *text) {
-    int fd = openat(place->folder, kept, NEW_FILE_FLAGS | O_CLOEXEC, 0600);
+static bool keep_text(const struct rooted_place *place, int folder, const char *kept, const struct buf *text) {
+    int fd = openat(folder, kept, NEW_FILE_FLAGS | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
     bool ok = fill(fd, &place->st, place->st.st_mode & 0777, text->data, text->len);
     int cause = errno;
     close(fd);
     if (!ok)
-        unlinkat(place->folder, kept, 0);
+        unlinkat(folder, kept, 0);
     errno = cause;
     return ok;
 }
 
-bool rooted_backup(const struct rooted_place *place, char kept[NAME_MAX + 1], struct err *err) {
+bool rooted_backup(const struct rooted_place *place, const struct rooted_place *into, char kept[NAME_MAX + 1],
+                   struct err *err) {
     bool is_link = S_ISLNK(place->st.st_mode);
     struct buf text;
     buf_init(&text, KEPT_TEXT_MAX);
@@ -132,7 +133,7 @@ bool rooted_backup(const struct rooted_place *place, char kept[NAME_MAX + 1], st
             err_set(err, "no name is left for a copy of it");
             break;
         }
-        done = is_link ? keep_link(place, kept) : keep_text(place, kept, &text);
+        done = is_link ? keep_link(place, into->folder, kept) : keep_text(place, into->folder, kept, &text);
         if (!done && errno != EEXIST)
             ok = failed(err);
     }

@@ -67,10 +67,10 @@ static void tell_file(struct client_plan *p, const struct client_options *option
     buf_init(&text, SERVICE_TEXT_MAX);
     if (rooted_look(options->root, path, &text) && text.data != NULL) {
         if (variable != NULL && says(text.data, variable))
-            plan_open(p, "%s names a proxy too, and wins over ours: take that line out.", path);
+            plan_left(p, "%s names a proxy too, and wins over ours: take that line out.", path);
         for (size_t i = 0; flags != NULL && flags[i] != NULL; i++)
             if (says(text.data, flags[i]))
-                plan_open(p, "%s starts the daemon with %s: take that out, or it does not start, or asks elsewhere.",
+                plan_left(p, "%s starts the daemon with %s: take that out, or it does not start, or asks elsewhere.",
                           path, flags[i]);
     }
     buf_deinit(&text);

@@ -10,6 +10,7 @@
 #include "gateway/clients/rooted.h"
 #include "mirrors/base/mem.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -152,7 +153,20 @@ static bool plan_own(const struct options *o, const struct client_site *site, st
     return ok;
 }
 
+/// What clients are pointed at and is not there.
+static void tell_missing(const struct options *o, const char *path, struct client_plan *plan) {
+    if (path != NULL && !rooted_has(o->client.root, path))
+        plan_open(plan, "%s is not there: until it is, every pull fails.", path);
+}
+
 static void tell_own(const struct options *o, const struct client_site *site, struct client_plan *plan) {
+    if (o->write) {
+        tell_missing(o, site->certificate, plan);
+        tell_missing(o, site->key, plan);
+    }
+    if (site->ca == NULL && !site->plain)
+        plan_note(plan, "No authority is named (--ca): the gateway's certificate has to be one that every client of "
+                        "this machine trusts already.");
     if (site->ca == NULL)
         return;
     if (!o->write)
@@ -204,6 +218,10 @@ static int run(const struct options *o, char *const *names) {
         plan_print(plan, stdout);
         status = EXIT_SUCCESS;
     }
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        complain("what is to be told cannot be written: ", strerror(errno));
+        status = EXIT_UNUSABLE;
+    }
     plan_free(plan);
     client_site_free(site);
     return status;
@@ -215,6 +233,23 @@ static bool known_names(char *const *names) {
     for (; *names != NULL; names++)
         if (client_kind(*names) == NULL)
             return complain("there is no client of this name: ", *names);
+    return true;
+}
+
+static bool names_hold(char *const *names, const char *name) {
+    for (; *names != NULL; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+/// An option that none of the clients heeds would be believed to do something.
+static bool options_heeded(const struct options *o, char *const *names) {
+    bool docker = names_hold(names, "docker"), firewall = names_hold(names, "firewall");
+    if (!docker && (o->client.takeover || o->client.address != NULL || o->client.docker_version != NULL))
+        return complain("--takeover, --address and --docker-version are for docker", "");
+    if (!firewall && (o->client.nft || o->client.windows))
+        return complain("--nft and --windows are for firewall", "");
     return true;
 }
 
@@ -246,7 +281,7 @@ int command_client(int argc, char **argv) {
         if (!read_option(&o, option))
             return command_usage("client");
     }
-    if (!known_names(argv + optind))
+    if (!known_names(argv + optind) || !options_heeded(&o, argv + optind))
         return command_usage("client");
     o.client.look = o.client.look || o.write;
     o.client.root = o.site.root = o.root;

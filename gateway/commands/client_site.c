@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 // --- files ---
@@ -170,7 +171,7 @@ static struct client_site *find(const struct site_options *o, const struct clien
         return from_machine(o->root, err);
     err_set(err,
             "which gateway? Say it with --gateway URL, with --config FILE (the gateway's configuration), or with "
-            "--site FILE; %s%s is not there",
+            "--site FILE; %s%s is not there, or not to be read",
             o->root, CLIENT_SITE_PATH);
     return NULL;
 }
@@ -199,10 +200,19 @@ static bool is_token(const char *s, size_t len) {
 }
 
 static bool is_value(const char *s) {
-    for (; *s != '\0'; s++)
-        if ((unsigned char)*s < ' ' || *s == 0x7f)
+    size_t len = strlen(s);
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)s[i] < ' ' || s[i] == 0x7f)
             return false;
-    return true;
+    return len <= CLIENT_WORD_MAX;
+}
+
+/// Twice in a hosts.toml, a name would make the file unusable, and clients that cannot read it go to the registry.
+static bool has_header(const struct client_site *site, const char *name, size_t len) {
+    for (size_t i = 0; i < site->header_count; i++)
+        if (strlen(site->headers[i].name) == len && strncasecmp(site->headers[i].name, name, len) == 0)
+            return true;
+    return false;
 }
 
 /// The header's value is not repeated in the error: it may be a password.
@@ -213,16 +223,22 @@ static bool set_headers(struct client_site *site, const struct site_options *o, 
         const char *colon = strchr(o->headers[i], ':');
         size_t len = colon != NULL ? (size_t)(colon - o->headers[i]) : 0;
         if (!is_token(o->headers[i], len) || !is_value(colon))
-            return err_set(err, "--header: expected \"Name: value\"");
+            return err_set(err, "--header: expected \"Name: value\", one line of at most %d bytes", CLIENT_WORD_MAX);
+        if (has_header(site, o->headers[i], len))
+            return err_set(err, "--header: %.*s is given twice", (int)len, o->headers[i]);
         add_header(site, o->headers[i], len, colon + 1 + strspn(colon + 1, " "));
     }
     return true;
 }
 
+static bool is_path(const char *s) {
+    return s[0] == '/' && is_value(s);
+}
+
 static bool set_certificate(struct client_site *site, const struct site_options *o, struct err *err) {
     if ((o->certificate == NULL) != (o->key == NULL))
         return err_set(err, "--certificate and --key belong together");
-    if (o->certificate != NULL && (o->certificate[0] != '/' || o->key[0] != '/'))
+    if (o->certificate != NULL && (!is_path(o->certificate) || !is_path(o->key)))
         return err_set(err, "--certificate and --key: expected absolute paths, as they are on the client machine");
     replace(&site->certificate, o->certificate);
     replace(&site->key, o->key);
@@ -264,7 +280,10 @@ static bool add_own(struct client_site *site, const struct site_options *o, cons
 }
 
 struct client_site *client_site_find(const struct site_options *o, struct err *err) {
-    struct client_site *machine = from_machine(o->root, err);
+    struct err broken = {""};
+    struct client_site *machine = from_machine(o->root, &broken);
+    if (broken.text[0] != '\0')
+        fprintf(stderr, "pullgate client: %s%s: what it said of this machine is not used.\n", o->root, broken.text);
     struct client_site *site = find(o, machine, err);
     if (site != NULL && !add_own(site, o, machine, err)) {
         client_site_free(site);

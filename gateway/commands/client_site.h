@@ -7,7 +7,7 @@
 #include "gateway/clients/site.h"
 #include "mirrors/base/err.h"
 
-enum { CLIENT_HEADERS_MAX = 32 };
+enum { CLIENT_HEADERS_MAX = 32, CLIENT_WORD_MAX = 4096 };
 
 /// As on the command line; NULL where not given.
 struct site_options {

@@ -72,6 +72,9 @@ bool site_is_served(const struct client_site *site, const char *host);
 /// With takeover: does this registry's name lead to the gateway on this machine?
 bool doctor_taken_over(const struct doctor *d, const char *host);
 
+/// Does the hosts file lead a registry's name elsewhere than to the gateway?
+void judge_hosts_file(struct doctor *d);
+
 struct doctor_proxy {
     bool set;     ///< Some proxy is.
     bool refuses; ///< It is the site's for both schemes, and no registry is excepted: nothing gets past the gateway.

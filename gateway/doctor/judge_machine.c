@@ -124,6 +124,7 @@ void judge_machine(struct doctor *d) {
                    "no container client was found");
     else
         note_local_images(d);
+    judge_hosts_file(d);
     if (d->site != NULL && d->site->certificate != NULL)
         judge_certificate(d, "gateway", d->site->certificate, d->site->key);
 }

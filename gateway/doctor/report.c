@@ -31,6 +31,7 @@ static const char *const codes[] = {
     "insecure_registry",
     "direct",
     "takeover",
+    "hosts_entry",
     // Files that say something else to the client than to their author.
     "unparsable",
     "wrong_type",

@@ -82,3 +82,28 @@ bool doctor_taken_over(const struct doctor *d, const char *host) {
     free(name);
     return taken;
 }
+
+static void judge_line(struct doctor *d, const struct names *words) {
+    for (size_t i = 1; i < words->count; i++)
+        if (site_is_served(d->site, words->at[i]) && !doctor_taken_over(d, words->at[i]))
+            report_add(d->report, FINDING_WARNING, "hosts_entry", "network", "/etc/hosts",
+                       "Take it out, if nobody knows what it is for.", NULL,
+                       "the hosts file leads %s to %s: who goes past the gateway meets what is there", words->at[i],
+                       words->at[0]);
+}
+
+void judge_hosts_file(struct doctor *d) {
+    struct buf text;
+    struct names lines = {0};
+    below_text(d->root, "/etc/hosts", &text);
+    names_split(&lines, text.data, "\n");
+    for (size_t i = 0; i < lines.count; i++) {
+        struct names words = {0};
+        lines.at[i][strcspn(lines.at[i], "#")] = '\0';
+        names_split(&words, lines.at[i], " \t\r");
+        judge_line(d, &words);
+        names_deinit(&words);
+    }
+    names_deinit(&lines);
+    buf_deinit(&text);
+}

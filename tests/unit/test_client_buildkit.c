@@ -80,6 +80,23 @@ Test(client_buildkit, order_of_the_source_policy) {
     kit_drop(root);
 }
 
+Test(client_buildkit, what_is_no_table_stays) {
+    static const char *const rows[] = {"[[registry]]\n", "registry = [ {}, 1 ]\n", "registry = 1\n"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *root = kit_root();
+        struct client_site *site = kit_site(true, false);
+        kit_put(root, TOML, rows[i]);
+        struct kit_run r = kit_write(plan_buildkit, site, NULL, root, true);
+        char *text = kit_get(root, TOML);
+        cr_expect_str_eq(text, rows[i]);
+        cr_expect_eq(r.result.refused, 1, "%s: %s", rows[i], r.out);
+        free(text);
+        kit_done(&r);
+        client_site_free(site);
+        kit_drop(root);
+    }
+}
+
 Test(client_buildkit, merged) {
     static const char before[] = "# mine\ndebug = true\n\n[registry.\"docker.io\"]\n  mirrors = [\"old\"] # theirs\n"
                                  "  http = true\n\n[registry.\"quay.io\"]\n  mirrors = [\"other\"]\n\n"

@@ -30,6 +30,7 @@ Test(client_containerd, config) {
         {NULL, false, "version = 2\n", NULL, 0, "which it names"},
         {NULL, false, "config_path = \"/etc/containerd/certs.d\"", NULL, 0, "and the folder"},
         {"# ours\nversion = 2\n", false, "# ours\nversion = 2\n", NULL, 0, "comments stay"},
+        {"# nothing else\n", false, "version = 2\n", "plugins.cri", 0, "a file without keys is an empty one"},
         {"version = 3\n", false, "io.containerd.cri.v1.images", "grpc.v1.cri", 0, "version 3 has another plugin"},
         {"version = 4\n", false, "io.containerd.cri.v1.images", "grpc.v1.cri", 0, "and so have later ones"},
         {"version = 1\n[plugins.cri]\nsandbox_image = \"x\"\n", false, "config_path", "io.containerd", 0, "version 1"},

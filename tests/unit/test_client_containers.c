@@ -5,9 +5,12 @@
 
 #include "client_kit.h"
 
+#include "mirrors/base/mem.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DROP_IN "/etc/containers/registries.conf.d/zz-pullgate.conf"
 #define REST "/etc/containers/registries.conf.d/zz-pullgate-rest.conf"
@@ -84,8 +87,8 @@ Test(client_containers, other_files_prefixes_are_said_again) {
         bool absent;
     } rows[] = {
         {"/etc/containers/registries.conf", "[[registry]]\nprefix = \"quay.io\"\nlocation = \"old.example\"\n",
-         "prefix = \"quay.io\"\nlocation = \"gw.test:5443/unlisted.pullgate.invalid\"\nblocked = true", "an unlisted registry",
-         false},
+         "prefix = \"quay.io\"\nlocation = \"gw.test:5443/unlisted.pullgate.invalid\"\nblocked = true",
+         "an unlisted registry", false},
         {"/etc/containers/registries.conf", "[[registry]]\nlocation = \"quay.io/team\"\n",
          "prefix = \"quay.io/team\"\nlocation = \"gw.test:5443/unlisted.pullgate.invalid/team\"\nblocked = true",
          "a location without a prefix is one", false},
@@ -200,6 +203,52 @@ Test(client_containers, policy_is_merged) {
     }
 }
 
+Test(client_containers, a_policy_of_another_shape_stays) {
+    static const char before[] = "{\"transports\": {\"docker\": [[1], {\"type\": \"reject\"}]}}\n";
+    char *root = kit_root();
+    struct client_site *site = kit_site(false, false);
+    kit_put(root, POLICY, before);
+    struct kit_run r = kit_write(plan_podman, site, NULL, root, true);
+    char *text = kit_get(root, POLICY);
+    cr_expect_str_eq(text, before);
+    cr_expect_eq(r.result.refused, 1, "%s", r.out);
+    free(text);
+    kit_done(&r);
+    client_site_free(site);
+    kit_drop(root);
+}
+
+/// A user who leads their own folder to the system's does not have root take the system's files away.
+Test(client_containers, links_of_users_are_not_followed) {
+    static const char system[] = "/etc/containers/registries.conf";
+    char *root = kit_root(), *own = mem_printf("%s/home/u/.config/containers", root);
+    struct client_site *site = kit_site(false, false);
+    kit_put(root, system, "# the system's\n");
+    kit_put(root, "/home/u/.config", NULL);
+    cr_assert_eq(symlink("/etc/containers", own), 0);
+    struct kit_run r = kit_write(plan_podman, site, NULL, root, true);
+    cr_expect(kit_is(root, system), "%s", r.out);
+    cr_expect_eq(r.result.aside, 0, "%s", r.out);
+    cr_expect_eq(r.result.refused, 1, "it is named: %s", r.out);
+    kit_done(&r);
+    client_site_free(site);
+    free(own);
+    kit_drop(root);
+}
+
+/// CRI-O reads every file of that folder, copies too.
+Test(client_containers, no_copy_stands_among_crios_files) {
+    char *root = kit_root();
+    struct client_site *site = kit_site(false, false);
+    kit_put(root, "/etc/crio/crio.conf.d/zz-pullgate.conf", "[crio.image]\nsignature_policy = \"/tmp/p\"\n");
+    struct kit_run r = kit_write(plan_cri_o, site, NULL, root, true);
+    cr_expect(kit_is(root, "/etc/crio/zz-pullgate.conf.pullgate-backup"), "%s", r.out);
+    cr_expect_not(kit_is(root, "/etc/crio/crio.conf.d/zz-pullgate.conf.pullgate-backup"), "%s", r.out);
+    kit_done(&r);
+    client_site_free(site);
+    kit_drop(root);
+}
+
 static struct client_site *site_of(const char *json) {
     struct err err = {""};
     struct client_site *site = client_site_parse(json, strlen(json), &err);
@@ -215,7 +264,8 @@ Test(client_containers, other_sites) {
         {"{\"format\":1,\"gateway\":\"http://gw.test:5000\",\"registries\":[{\"name\":\"docker.io\"}]}",
          "location = \"gw.test:5000/docker.io\"\nblocked = true\ninsecure = true", "a gateway without TLS", false},
         {"{\"format\":1,\"gateway\":\"http://gw.test:5000\",\"registries\":[{\"name\":\"docker.io\"}]}",
-         "location = \"gw.test:5000/unlisted.pullgate.invalid\", blocked = true, insecure = true", "for the rest too", false},
+         "location = \"gw.test:5000/unlisted.pullgate.invalid\", blocked = true, insecure = true", "for the rest too",
+         false},
         {"{\"format\":1,\"gateway\":\"https://gw.test\",\"takeover\":true,\"registries\":[{\"name\":\"docker.io\"}]}",
          "prefix = \"docker.io\"\nlocation = \"docker.io\"\n\n", "its own name leads to the gateway", false},
         {"{\"format\":1,\"gateway\":\"https://gw.test\",\"takeover\":true,\"registries\":"

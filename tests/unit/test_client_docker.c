@@ -120,6 +120,8 @@ Test(client_docker, merge) {
          "and go with --strict, but for this machine's own and what is direct"},
         {daemon_json, "{\"insecure-registries\": [\"evil.example.com\"]}", true, daemon_json, "registry-mirrors",
          "insecure-registries", 0, "and the key with the last of them"},
+        {daemon_json, "{\"insecure-registries\": [\"gw.test:5443\"]}", true, daemon_json, "registry-mirrors",
+         "insecure-registries", 0, "the gateway's certificate is to be looked at"},
         {daemon_json, "{\"log-driver\": ", true, daemon_json, "{\"log-driver\": ", "mirrors", 1,
          "what does not parse stays as it is"},
         {hosts, "server = \"https://registry-1.docker.io\"\n", false, hosts, "https://gw.test:5443", "registry-1", 0,

@@ -81,6 +81,12 @@ Test(client_k3s, merge) {
         {"registries.yaml", "configs:\n  \"docker.io\":\n", true, "\"docker.io\":", NULL, 0, "an empty entry does not"},
         {"registries.yaml", "configs:\n  registry.corp.example.com:\n    auth:\n      username: u\n", true,
          "username: u", NULL, 0, "nor one of a registry that is meant to be direct"},
+        {"registries.yaml", "configs:\n  \"gw.test:5443\":\n    tls:\n      insecure_skip_verify: true\n", false,
+         "insecure_skip_verify", NULL, 1, "whoever is taken for the gateway is named"},
+        {"registries.yaml", "configs:\n  \"gw.test:5443\":\n    tls:\n      insecure_skip_verify: true\n", true,
+         "ca_file", "insecure_skip_verify", 0, "and goes with --strict"},
+        {"registries.yaml", "mirrors:\n  \"*\":\n    rewrite:\n      \"^(.*)$\": \"cache/$1\"\n", true, "gw.test",
+         "rewrite", 0, "the gateway is asked for the name that was written"},
         {"registries.yaml", "mirrors: &m\n  \"*\":\n    endpoint: [\"https://old.example.com\"]\nx: *m\n", true, "&m",
          NULL, 1, "an anchor on the way is not edited"},
     };

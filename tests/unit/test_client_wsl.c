@@ -32,7 +32,7 @@ Test(client_wsl, texts) {
         {DIR "pullgate-wsl.ps1", "wsl.exe --list --quiet", "every distribution"},
         {DIR "pullgate-wsl.ps1", "docker-desktop*", "but Docker Desktop's own"},
         {DIR "pullgate-wsl.ps1", "generated, not run", "nobody tried it"},
-        {DIR "pullgate-wsl.sh", "gateway=https://192.0.2.5\n", "each is given the same endpoint"},
+        {DIR "pullgate-wsl.sh", "gateway='https://192.0.2.5'\n", "each is given the same endpoint"},
         {DIR "pullgate-wsl.sh", "pullgate client \"${client%:*}\"", "each client that is there"},
         {DIR "pullgate-wsl.sh", "docker:dockerd", "docker"},
         {DIR "pullgate-wsl.sh", "podman:podman", "podman"},

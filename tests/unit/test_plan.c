@@ -315,6 +315,49 @@ Test(plan, aside) {
     }
 }
 
+/// What a person must change on this machine is told, and is no success.
+Test(plan, left) {
+    char *root = kit_root();
+    struct client_plan *p = plan_new();
+    for (int i = 0; i < 2; i++)
+        plan_left(p, "%s wins", "/etc/x");
+    plan_open(p, "this does not count");
+    struct kit_run r = write_plan(p, root, true);
+    cr_expect_eq(r.result.refused, 1, "said twice, counted once");
+    kit_done(&r);
+    plan_free(p);
+    kit_drop(root);
+}
+
+/// Hundreds of lines are cut where a plan is printed, and whole in the file.
+Test(plan, long_texts) {
+    static const struct {
+        size_t lines;
+        bool cut;
+    } rows[] = {{10, false}, {150, false}, {151, true}, {1000, true}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *root = kit_root(), *text = mem_zalloc(rows[i].lines * 2 + 1, 1), *printed = NULL;
+        for (size_t n = 0; n < rows[i].lines; n++)
+            memcpy(text + 2 * n, n + 1 == rows[i].lines ? "z\n" : "a\n", 2);
+        struct client_plan *p = plan_new();
+        plan_text(p, "/long", 0644, text);
+        size_t len;
+        FILE *out = open_memstream(&printed, &len);
+        plan_print(p, out);
+        fclose(out);
+        cr_expect_eq(strstr(printed, "z\n") == NULL, rows[i].cut, "%zu lines: %s", rows[i].lines, printed);
+        struct kit_run r = write_plan(p, root, false);
+        char *written = kit_get(root, "/long");
+        cr_expect_str_eq(written, text);
+        free(written);
+        kit_done(&r);
+        plan_free(p);
+        free(printed);
+        free(text);
+        kit_drop(root);
+    }
+}
+
 Test(plan, windows_paths_are_printed) {
     char *root = kit_root();
     struct client_plan *p = text_plan("C:\\ProgramData\\x.json", 0644);
