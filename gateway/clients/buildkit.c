@@ -57,9 +57,9 @@ static void plan_registries(struct plan_file *f, const struct client_site *site,
         const char *name = site->registries[i].name;
         if (is_wildcard(name))
             plan_open(plan,
-                      "%s: buildkitd knows no wildcards. Its registries are asked directly (which the proxy refuses), "
-                      "unless an image is written %s/NAME/….",
-                      name, site->host);
+                      "%s: buildkitd knows no wildcards. Its registries are asked directly%s, unless an image is "
+                      "written %s/NAME/….",
+                      name, site->proxy != NULL ? " (which the proxy refuses)" : "", site->host);
         else if (site->takeover)
             trust(f, site, name);
         else
@@ -194,11 +194,13 @@ static char *builder_options(const struct client_site *site) {
 static void plan_builders(const struct client_site *site, struct client_plan *plan) {
     static const char *const drivers[] = {"docker-container", "kubernetes"};
     char *options = builder_options(site);
+    plan_run(plan, "# Builders of buildx, where they are used, are made anew:");
     for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++)
-        plan_note(plan,
-                  "A builder of buildx: docker buildx create --use --bootstrap --name pullgate%s --driver %s "
-                  "--buildkitd-config " BUILDKITD_TOML "%s",
-                  i == 0 ? "" : "-k8s", drivers[i], options);
+        plan_run(
+            plan,
+            "docker buildx create --use --bootstrap --name pullgate%s --driver %s --buildkitd-config " BUILDKITD_TOML
+            "%s",
+            i == 0 ? "" : "-k8s", drivers[i], options);
     free(options);
     plan_note(plan, "buildx takes the file's certificates along into the builder. The image of the builder itself "
                     "(moby/buildkit) is pulled by the engine or the cluster: docker.io must be served.");
@@ -231,8 +233,8 @@ bool plan_buildkit(const struct client_site *site, const struct client_options *
     plan_proxy_unit(plan, site, "buildkit.service", "", NULL);
     plan_service_rivals(plan, options, "buildkit.service", site->proxy != NULL ? "_PROXY=" : NULL, NULL, NULL);
     plan_policy(site, plan);
-    plan_builders(site, plan);
     plan_run(plan, "systemctl daemon-reload && systemctl restart buildkit");
+    plan_builders(site, plan);
     if (site->header_count > 0)
         plan_note(plan, "The site's headers cannot be sent: buildkitd.toml has no setting for them.");
     tell_open(site, plan);

@@ -18,7 +18,7 @@
 struct client_options {
     const char *root;    ///< Where to look for what is there; "": the machine itself. Never NULL.
     bool takeover;       ///< --takeover: hosts-file form.
-    const char *address; ///< --address: the gateway's, for the hosts file. NULL: asked of the resolver.
+    const char *address; ///< --address: the gateway's, for the hosts file and the firewall. NULL: it is looked up.
     const char
         *docker_version; ///< --docker-version: dockerd's, "20.10"; NULL: found out, else taken to be 23 or later.
     bool nft, windows;   ///< firewall: which.

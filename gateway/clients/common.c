@@ -171,13 +171,6 @@ static bool is_theirs(const struct client_options *options, const char *folder, 
 
 static void plan_direct(struct client_plan *p, const struct client_options *options, const char *folder,
                         const char *registry) {
-    if (is_wildcard(registry)) {
-        plan_open(p,
-                  "\"%s\" is to be reached directly, but %s has no wildcards: give each of its registries a folder "
-                  "there, with a hosts.toml whose `server` is the registry itself, or they are asked of the gateway.",
-                  registry, folder);
-        return;
-    }
     char *path = mem_printf("%s/%s", folder, registry), *file = mem_printf("%s/hosts.toml", path);
     if (!is_theirs(options, path, file)) {
         struct buf b;
@@ -216,12 +209,34 @@ static bool is_kept_copy(const char *name) {
     return strstr(name, ".pullgate-aside") != NULL || strstr(name, ".pullgate-backup") != NULL;
 }
 
+/// The gateway's own folder may hold certificates, but no hosts.toml that leads away from it.
+static bool leads_elsewhere(const struct client_site *site, const struct client_options *options, const char *file) {
+    if (!rooted_has(options->root, file))
+        return false;
+    struct conf_document *d = conf_there(options, file, CONF_TOML);
+    const struct conf *root = d != NULL ? conf_root(d) : NULL, *hosts = conf_get(root, "host");
+    const char *server = conf_get_string(root, "server");
+    bool right = server != NULL && strcmp(server, site->gateway) == 0 && (hosts == NULL || hosts->count == 0);
+    conf_free(d);
+    return !right;
+}
+
+static void plan_gateway_hosts(struct client_plan *p, const struct client_site *site,
+                               const struct client_options *options, const char *folder) {
+    char *file = mem_printf("%s/hosts.toml", folder);
+    if (leads_elsewhere(site, options, file))
+        plan_aside(p, file, "it sends what is asked of the gateway by its own name elsewhere", NULL);
+    free(file);
+}
+
 static void plan_others(struct client_plan *p, const struct client_site *site, const struct client_options *options,
                         const char *folder, const char *taken) {
     size_t count = 0;
     char **names = options->look ? rooted_names(options->root, folder, &count) : NULL;
     for (size_t i = 0; i < count; i++) {
         char *path = mem_printf("%s/%s", folder, names[i]), *inside = mem_printf("%s/.", path);
+        if (same_registry(names[i], site->host))
+            plan_gateway_hosts(p, site, options, path);
         if (!may_stay(site, taken, names[i]) && !is_kept_copy(names[i]) && rooted_has(options->root, inside))
             plan_aside(p, path,
                        "a folder for one registry wins over _default, even an empty one, and leads past the gateway",

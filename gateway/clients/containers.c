@@ -84,7 +84,7 @@ static bool meant(const struct client_site *site, const char *prefix) {
     if (covers(site->host, prefix))
         return true;
     for (size_t i = 0; i < site->direct_count; i++)
-        if (wildcard_covers(site->direct[i], prefix))
+        if (covers(site->direct[i], prefix))
             return true;
     return false;
 }
@@ -157,9 +157,8 @@ static void say_sites_own(struct containers *c) {
     for (size_t i = 0; i < c->site->registry_count; i++)
         say_registry(c, c->site->registries[i].name);
     for (size_t i = 0; i < c->site->direct_count; i++)
-        if (!said(c, c->site->direct[i]) && known_form(c->site->direct[i]))
-            say(c, "Reached directly, as the site wants it.", c->site->direct[i],
-                is_wildcard(c->site->direct[i]) ? NULL : c->site->direct[i], "", false);
+        if (!said(c, c->site->direct[i]))
+            say(c, "Reached directly, as the site wants it.", c->site->direct[i], c->site->direct[i], "", false);
 }
 
 /// Another file's prefix, said again so that ours wins.

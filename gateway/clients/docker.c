@@ -207,6 +207,9 @@ bool plan_docker(const struct client_site *site, const struct client_options *op
     plan_proxy(&d);
     plan_insecure(&d);
     tell_rivals(&d);
+    if (site->header_count > 0)
+        plan_note(p, "Headers are sent by what reads hosts.toml. The graphdriver store (all there is before Docker 29) "
+                     "reads none for `docker pull`: let the gateway know such a machine by its certificate.");
     plan_run(p, is_old(&d) && site->proxy != NULL ? "systemctl daemon-reload && systemctl restart docker"
                                                   : "systemctl restart docker");
     tell_open(&d);

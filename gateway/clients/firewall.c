@@ -8,6 +8,7 @@
 
 #include "gateway/clients/firewall.h"
 #include "gateway/clients/clients.h"
+#include "gateway/clients/common.h"
 
 #include "mirrors/base/mem.h"
 
@@ -26,13 +27,23 @@ static const char *after_scheme(const char *url) {
     return at != NULL ? at + strlen("://") : url;
 }
 
-bool firewall_reach(const struct client_site *site, struct firewall_reach *out, struct err *err) {
+/// Is the proxy on the gateway's own host?
+static bool same_host(const struct client_site *site) {
+    char *gateway = host_without_port(site->host), *proxy = host_without_port(after_scheme(site->proxy));
+    bool same = strcmp(gateway, proxy) == 0;
+    free(gateway);
+    free(proxy);
+    return same;
+}
+
+bool firewall_reach(const struct client_site *site, const char *address, struct firewall_reach *out, struct err *err) {
     *out = (struct firewall_reach){0};
-    if (!reach_add(&out->gateway, site->host))
+    if (!reach_add(&out->gateway, address != NULL ? address : site->host))
         return err_set(err,
-                       "%s has no address here, and rules made without it would keep this machine from the gateway",
-                       site->host);
-    if (site->proxy != NULL)
+                       "%s has no address here, and rules made without it would keep this machine from the gateway; "
+                       "give it with --address",
+                       address != NULL ? address : site->host);
+    if (site->proxy != NULL && (address == NULL || !same_host(site)))
         reach_add(&out->gateway, after_scheme(site->proxy));
     for (size_t i = 0; i < site->direct_count && i < REACH_HOSTS_MAX; i++)
         reach_add(&out->others, site->direct[i]);
@@ -285,7 +296,7 @@ static void plan_windows(const struct client_site *site, const struct firewall_r
 bool plan_firewall(const struct client_site *site, const struct client_options *options, struct client_plan *plan,
                    struct err *err) {
     struct firewall_reach reach;
-    bool ok = firewall_reach(site, &reach, err);
+    bool ok = firewall_reach(site, options->address, &reach, err);
     if (ok && (options->nft || !options->windows))
         plan_nft(site, &reach, plan);
     if (ok && options->windows)

@@ -18,8 +18,8 @@ struct firewall_reach {
     struct reach others;  ///< Registries that are reached directly, and what is not asked through the proxy.
 };
 
-/// Looks the site's names up. False when the gateway has no address.
-bool firewall_reach(const struct client_site *site, struct firewall_reach *out, struct err *err);
+/// Looks the site's names up. `address` is the gateway's, or NULL: it is looked up too. False when it has none.
+bool firewall_reach(const struct client_site *site, const char *address, struct firewall_reach *out, struct err *err);
 void firewall_reach_deinit(struct firewall_reach *reach);
 
 /// What these rules do not cover, in any system.

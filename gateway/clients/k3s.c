@@ -61,14 +61,8 @@ static void plan_gateway(struct node *n) {
 }
 
 static void plan_direct(struct node *n, const char *registry) {
-    if (is_wildcard(registry)) {
-        plan_open(n->p,
-                  "\"%s\" is to be reached directly, but registries.yaml has no such wildcard: add an entry in "
-                  "`mirrors` for each of its registries, or they are asked of the gateway.",
-                  registry);
-        return;
-    }
-    char *url = mem_printf("https://%s", registry), *endpoint = json_list_of(url);
+    char *url = mem_printf("%s://%s", host_is_loopback(registry) ? "http" : "https", registry),
+         *endpoint = json_list_of(url);
     plan_set(n->registries, "The site means this registry to be reached directly.", endpoint,
              (const char *const[]){"mirrors", registry, "endpoint", NULL});
     free(endpoint);

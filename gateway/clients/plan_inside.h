@@ -53,7 +53,7 @@ bool plan_merge_block(const char *block, struct buf *text, struct err *err);
 /// The settings as the file would be on an empty machine, comments included.
 bool plan_fresh(const struct plan_file *f, struct buf *text, struct err *err);
 
-/// "registries.docker.io": a path for a person.
+/// registry."docker.io".mirrors: a path for a person.
 void plan_path_words(const struct plan_setting *s, struct buf *out);
 
 /// One file as text for a person: what would be written on an empty machine. Unless `whole`, a very long text is cut.

@@ -15,8 +15,10 @@ static const char begin_mark[] =
 static const char begin_word[] = "# BEGIN pullgate", end_mark[] = "# END pullgate\n", end_word[] = "# END pullgate";
 
 void plan_path_words(const struct plan_setting *s, struct buf *out) {
-    for (size_t i = 0; s->path[i] != NULL; i++)
-        buf_addf(out, "%s%s", i > 0 ? "." : "", s->path[i]);
+    for (size_t i = 0; s->path[i] != NULL; i++) {
+        bool plain = s->path[i][0] != '\0' && strchr(s->path[i], '.') == NULL;
+        buf_addf(out, "%s%s%s%s", i > 0 ? "." : "", plain ? "" : "\"", s->path[i], plain ? "" : "\"");
+    }
 }
 
 /// yajl wants an object where dockerd takes an empty file.

@@ -28,17 +28,27 @@ static void print_wrapped(FILE *out, const char *head, const char *sentence) {
     fputc('\n', out);
 }
 
+static void print_path(const struct plan_setting *s, const char *head, FILE *out) {
+    struct buf words;
+    buf_init(&words, ERR_TEXT_MAX);
+    plan_path_words(s, &words);
+    print_wrapped(out, head, words.data);
+    buf_deinit(&words);
+}
+
+static bool is_told(const struct plan_setting *s, bool unset) {
+    return (s->value == NULL) == unset && s->comment[0] != '\0';
+}
+
+/// What each setting is for, said once for neighbours that have it in common.
 static void print_setting_words(const struct plan_file *f, bool unset, FILE *out) {
     for (size_t i = 0; i < f->count; i++) {
-        const struct plan_setting *s = &f->settings[i];
-        if ((s->value == NULL) != unset || s->comment[0] == '\0')
+        const struct plan_setting *s = &f->settings[i], *next = i + 1 < f->count ? s + 1 : NULL;
+        if (!is_told(s, unset))
             continue;
-        struct buf words;
-        buf_init(&words, ERR_TEXT_MAX);
-        plan_path_words(s, &words);
-        print_wrapped(out, unset ? "# To be taken out: " : "# ", words.data);
-        print_wrapped(out, "#   ", s->comment);
-        buf_deinit(&words);
+        print_path(s, unset ? "# To be taken out: " : "# ", out);
+        if (next == NULL || !is_told(next, unset) || strcmp(next->comment, s->comment) != 0)
+            print_wrapped(out, "#   ", s->comment);
     }
 }
 

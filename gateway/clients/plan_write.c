@@ -36,12 +36,20 @@ static bool fail(struct writing *w, const struct plan_file *f, const struct err 
     return false;
 }
 
+static bool is_secret(mode_t mode) {
+    return (mode & 0077) == 0;
+}
+
 /// It is the content that forbids it: a person must do it.
 static bool refuse(struct writing *w, const struct plan_file *f, const struct err *cause) {
     tell(w, mark_not, f->path, cause->text);
+    w->result->refused++;
+    if (f->kind == PLAN_TEXT && is_secret(f->mode)) {
+        fprintf(w->out, "  It stays as it is. It would hold a secret, which is not shown here.\n");
+        return false;
+    }
     fprintf(w->out, "  It stays as it is. This is what it is to say:\n\n");
     plan_print_file(f, true, w->out);
-    w->result->refused++;
     return false;
 }
 
@@ -87,14 +95,25 @@ static bool read_old(struct writing *w, const struct plan_file *f, const struct 
     return refuse(w, f, &err);
 }
 
-static bool is_secret(mode_t mode) {
-    return (mode & 0077) == 0;
+/// A secret that others may read; a copy of it would be one more.
+static void close_up(struct writing *w, const struct plan_file *f, struct rooted_place *place) {
+    struct err err = {""};
+    if (!rooted_write(place, f->text, strlen(f->text), f->mode, &err)) {
+        fail(w, f, &err);
+        return;
+    }
+    w->result->changed++;
+    fprintf(w->out, "%-11s  %s (it says the same, and only its owner may read it now)\n", mark_written, f->path);
 }
 
 static void write_text(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
     size_t len = strlen(f->text);
     bool same = place->exists && text->len == len && (len == 0 || memcmp(text->data, f->text, len) == 0);
-    if (same && !(is_secret(f->mode) && !is_secret(place->st.st_mode))) {
+    if (same && is_secret(f->mode) && !is_secret(place->st.st_mode)) {
+        close_up(w, f, place);
+        return;
+    }
+    if (same) {
         keep_same(w, f);
         return;
     }

@@ -96,6 +96,9 @@ void plan_service_rivals(struct client_plan *p, const struct client_options *opt
     }
     for (; files != NULL && *files != NULL; files++)
         tell_file(p, options, *files, variable, flags);
+    char *own = mem_printf("/etc/systemd/system/%s", unit); // The site's own unit, in place of the package's.
+    tell_file(p, options, own, NULL, flags);
+    free(own);
     rooted_names_free(names, count);
     free(folder);
 }

@@ -89,8 +89,15 @@ static bool pattern_valid(const char *text, struct err *err) {
     return host_pattern_valid(text, err);
 }
 
+bool no_proxy_is_everything(const char *entry) {
+    size_t len = strlen(entry);
+    return strcmp(entry, "*") == 0 || (len > 2 && strcmp(entry + len - 2, "/0") == 0);
+}
+
 static bool no_proxy_valid(const char *text, struct err *err) {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:/*[]";
+    if (no_proxy_is_everything(text))
+        return err_set(err, "\"%s\" would send every request of a client past the gateway", text);
     if (text[0] != '\0' && strspn(text, allowed) == strlen(text))
         return true;
     return err_set(err, "expected a host name, an address or a block, found \"%.80s\"", text);
@@ -193,7 +200,8 @@ static bool read_site(const struct json *root, struct client_site *site, struct 
            read_registries(root, site, err) &&
            read_list(root, "direct", host_valid, &site->direct, &site->direct_count, err) &&
            read_list(root, "no_proxy", no_proxy_valid, &site->no_proxy, &site->no_proxy_count, err) &&
-           read_flag(root, "takeover", &site->takeover, err) && read_own(root, site, err);
+           read_flag(root, "takeover", &site->takeover, err) && read_flag(root, "monitor", &site->monitor, err) &&
+           read_own(root, site, err);
 }
 
 struct client_site *client_site_parse(const char *text, size_t len, struct err *err) {
@@ -277,6 +285,7 @@ bool client_site_write(const struct client_site *site, bool own, struct buf *out
     write_members(out, site->no_proxy, site->no_proxy_count);
     write_key(out, "takeover");
     buf_adds(out, site->takeover ? "true" : "false");
+    buf_adds(out, site->monitor ? ",\"monitor\":true" : "");
     if (own) {
         write_text(out, "ca", site->ca);
         write_text(out, "certificate", site->certificate);

@@ -10,6 +10,7 @@
 //       "message": "Ask platform@example.com",
 //       "registries": [ { "name": "docker.io", "hosts": ["registry-1.docker.io", "auth.docker.io"] } ],
 //       "direct": ["registry.corp.example.com"], "no_proxy": ["git.corp.example.com"], "takeover": false,
+//       "monitor": true,
 //       "ca": "/etc/pullgate/ca.crt", "certificate": "…", "key": "…", "headers": { "X-Team": "…" } }
 //
 // "ca", "certificate", "key" and "headers" are the machine's own: only the copy on the machine has them, and the copy
@@ -49,11 +50,12 @@ struct client_site {
     char *message; ///< The site's own words, or NULL.
     struct site_registry *registries;
     size_t registry_count;
-    char **direct; ///< Registries that clients are to reach themselves.
+    char **direct; ///< Registries that clients are to reach themselves; no wildcards.
     size_t direct_count;
     char **no_proxy; ///< Hosts that are not to be asked through the proxy, besides the gateway and `direct`.
     size_t no_proxy_count;
     bool takeover;           ///< Clients meet the gateway under the registries' own names.
+    bool monitor;            ///< The gateway denies nothing, and only tells what it would deny. Written where true.
     char *ca;                ///< PEM file on the client machine, or NULL: the system's trust is enough.
     char *certificate, *key; ///< The machine's own, for mutual TLS; both or neither.
     struct site_header *headers;
@@ -77,5 +79,8 @@ bool client_site_write(const struct client_site *site, bool own, struct buf *out
 /// The first 12 hex of the SHA-256 of client_site_write(own = false): which description a report was made against.
 enum { CLIENT_SITE_HASH_HEX = 12 };
 void client_site_hash(const struct client_site *site, char out[CLIENT_SITE_HASH_HEX + 1]);
+
+/// Does this entry of "no_proxy" stand for everything ("*", a block of all addresses)?
+bool no_proxy_is_everything(const char *entry);
 
 void client_site_free(struct client_site *site);

@@ -151,5 +151,6 @@ struct client_site *client_site_from_config(const struct config *c, struct err *
     site->direct = copy_list(&c->clients.direct, &site->direct_count);
     site->no_proxy = copy_list(&c->clients.no_proxy, &site->no_proxy_count);
     site->takeover = c->clients.takeover;
+    site->monitor = c->monitor;
     return site;
 }

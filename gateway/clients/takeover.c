@@ -95,6 +95,11 @@ void plan_no_takeover(struct client_plan *p, const struct client_options *option
     if (options->look && rooted_look(options->root, "/etc/hosts", &text) && text.data != NULL &&
         strstr(text.data, "# BEGIN pullgate") != NULL)
         plan_block(p, "/etc/hosts", "");
+    if (options->look && rooted_has(options->root, trust))
+        plan_note(p,
+                  "The whole machine still trusts the gateway's authority, from an earlier --takeover. Where nothing "
+                  "else needs that: rm %s && update-ca-certificates --fresh",
+                  trust);
     buf_deinit(&text);
 }
 

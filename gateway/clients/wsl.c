@@ -99,9 +99,9 @@ static void plan_scripts(const struct client_site *site, struct client_plan *pla
     free(windows);
 }
 
-static bool plan_rules(const struct client_site *site, struct client_plan *plan, struct err *err) {
+static bool plan_rules(const struct client_site *site, const char *address, struct client_plan *plan, struct err *err) {
     struct firewall_reach reach;
-    bool ok = firewall_reach(site, &reach, err);
+    bool ok = firewall_reach(site, address, &reach, err);
     if (ok) {
         char *text = firewall_windows(site, &reach);
         plan_text(plan, FIREWALL_WINDOWS, 0644, text);
@@ -134,7 +134,7 @@ static void tell(struct client_plan *plan) {
 
 bool plan_wsl(const struct client_site *site, const struct client_options *options, struct client_plan *plan,
               struct err *err) {
-    if (!plan_rules(site, plan, err))
+    if (!plan_rules(site, options->address, plan, err))
         return false;
     plan_scripts(site, plan);
     tell(plan);

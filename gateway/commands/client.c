@@ -44,7 +44,7 @@ static const char help_options[] =
     "  --strict           also take out what would lead past the gateway (old mirrors, folders of single registries)\n"
     "  --root DIR         a tree that stands for /: of an image, of a machine that is being prepared\n"
     "  --takeover         docker: lead registries' own names to the gateway by the hosts file\n"
-    "  --address ADDRESS  with --takeover: the gateway's address, if it cannot be looked up here\n"
+    "  --address ADDRESS  --takeover, firewall, wsl: the gateway's address, if it cannot be looked up here\n"
     "  --docker-version V docker: 20.10 writes what dockerd before 23.0 understands (found out on the machine itself)\n"
     "  --nft, --windows   firewall: which kind of rules\n"
     "\n"
@@ -246,8 +246,10 @@ static bool names_hold(char *const *names, const char *name) {
 /// An option that none of the clients heeds would be believed to do something.
 static bool options_heeded(const struct options *o, char *const *names) {
     bool docker = names_hold(names, "docker"), firewall = names_hold(names, "firewall");
-    if (!docker && (o->client.takeover || o->client.address != NULL || o->client.docker_version != NULL))
-        return complain("--takeover, --address and --docker-version are for docker", "");
+    if (!docker && (o->client.takeover || o->client.docker_version != NULL))
+        return complain("--takeover and --docker-version are for docker", "");
+    if (!docker && !firewall && !names_hold(names, "wsl") && o->client.address != NULL)
+        return complain("--address is for docker, firewall and wsl", "");
     if (!firewall && (o->client.nft || o->client.windows))
         return complain("--nft and --windows are for firewall", "");
     return true;

@@ -86,7 +86,8 @@ static bool get(CURL *e, const char *url, struct buf *body, struct err *err) {
     if (curl_easy_perform(e) != CURLE_OK)
         return err_set(err, "no gateway answers at %s: %s", url, error);
     curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &status);
-    return status == STATUS_OK || err_set(err, "%s: %.200s", url, body->data != NULL ? body->data : "no answer");
+    const char *says = body->data != NULL ? body->data : "no answer";
+    return status == STATUS_OK || err_set(err, "%s: %.*s", url, (int)strcspn(says, "\r\n"), says);
 }
 
 static bool ask(const struct config *c, const struct options *o, struct buf *body, struct err *err) {

@@ -253,7 +253,8 @@ static void ask(const struct options *o, struct doctor *d) {
     if (!o->offline) {
         gateway_judge(d);
         gateway_judge_site(d);
-    }
+    } else
+        gateway_judge_mode(d, d->site->monitor);
     if (o->probe)
         probe_judge(d);
 }
@@ -279,9 +280,10 @@ static bool send_report(const struct options *o, const struct doctor *d, const s
     buf_init(&answer, ANSWER_MAX);
     bool sent = report_send(d, o->report, json, &answer, &err);
     if (!sent)
-        complain(err.text, "");
+        complain(report_clean(err.text, sizeof err.text), "");
     else
-        fprintf(stderr, "pullgate doctor: reported: %s\n", answer.data != NULL ? answer.data : "");
+        fprintf(stderr, "pullgate doctor: reported: %s\n",
+                answer.data != NULL ? report_clean(answer.data, ANSWER_MAX) : "");
     buf_deinit(&answer);
     return sent;
 }

@@ -178,6 +178,8 @@ static int run_request(struct config *c, const struct options *o, const char *re
     bool done = store_print_end(&printer);
     if (!ok)
         return fail(&err);
+    if (printer.unusable)
+        return EXIT_UNUSABLE;
     return done ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
@@ -194,10 +196,22 @@ static bool open_file(struct options *o, int *fd, struct err *err) {
     return *fd >= 0 || err_set(err, "%s: %s", path, strerror(errno));
 }
 
+/// What needs names has some, and what takes none has none. Patterns are judged by whoever does the work.
+static bool words_fit(const struct options *o, struct err *err) {
+    bool none = strcmp(o->command, "stat") == 0 || strcmp(o->command, "verify") == 0;
+    if (none && o->word_count > 0)
+        return err_set(err, "store %s takes no names", o->command);
+    if (strcmp(o->command, "warm") == 0 && o->word_count == 0)
+        return err_set(err, "say which images are to be fetched ('-': names from standard input)");
+    return true;
+}
+
 static int run(struct options *o) {
     struct err err = {""};
     struct buf request;
     int fd, status;
+    if (!words_fit(o, &err))
+        return fail(&err);
     signal(SIGPIPE, SIG_IGN);
     struct config *c = config_load(o->config, NULL, &err);
     if (c == NULL)

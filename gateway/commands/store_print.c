@@ -109,8 +109,9 @@ static void print_stat(const struct json *o) {
 static void print_removed(const struct json *o) {
     const char *tag = text(o, "tag");
     char size[SIZE_TEXT_MAX];
-    printf("%s/%s%s%s  %s\n", text(o, "registry"), text(o, "repository"), tag[0] != '\0' ? ":" : "", tag,
-           format_size(number(o, "freed"), size));
+    bool freed = json_get(o, "freed") != NULL;
+    printf("%s/%s%s%s%s%s\n", text(o, "registry"), text(o, "repository"), tag[0] != '\0' ? ":" : "", tag,
+           freed ? "  " : "", freed ? format_size(number(o, "freed"), size) : "");
 }
 
 static void print_image(const struct json *o) {
@@ -125,6 +126,7 @@ static void print_image(const struct json *o) {
 static void print_end(struct store_printer *p, const struct json *o) {
     p->ended = true;
     p->ok = truth(o, "ok");
+    p->unusable = truth(o, "unusable");
     if (p->json)
         return;
     if (!p->ok)

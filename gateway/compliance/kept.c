@@ -68,8 +68,8 @@ static bool write_all(FILE *f, struct kept *const *list, size_t count) {
     return fflush(f) == 0 && fsync(fileno(f)) == 0;
 }
 
-static bool write_aside(const char *path, struct kept *const *list, size_t count) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+static bool write_aside(char *template, struct kept *const *list, size_t count) {
+    int fd = mkostemp(template, O_CLOEXEC); // 0600
     FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (f == NULL) {
         if (fd >= 0)
@@ -95,7 +95,7 @@ static void sync_directory(const char *directory) {
 bool kept_write(const char *directory, struct kept *const *list, size_t count, struct err *err) {
     if (state_directory(directory, true, err) != STATE_OK)
         return false;
-    char *path = mem_printf("%s/" REPORTS_FILE, directory), *aside = mem_printf("%s.%ld", path, (long)getpid());
+    char *path = mem_printf("%s/" REPORTS_FILE, directory), *aside = mem_printf("%s/." REPORTS_FILE ".XXXXXX", directory);
     bool ok = write_aside(aside, list, count) && rename(aside, path) == 0;
     if (ok) {
         sync_directory(directory);
@@ -115,7 +115,8 @@ static struct kept *of_json(const struct json *root, const char *text, size_t le
     const char *address = json_get_string(root, "address"), *name = json_get_string(root, "name");
     const struct json *received = json_get(root, "received");
     const char *at = memmem(text, len, mark, sizeof mark - 1);
-    if (address == NULL || received == NULL || !received->is_integer || at == NULL || text[len - 1] != '}')
+    if (address == NULL || received == NULL || !received->is_integer || received->integer < 0 || at == NULL ||
+        text[len - 1] != '}')
         return NULL;
     at += sizeof mark - 1;
     struct told *told = told_parse(at, len - 1 - (size_t)(at - text), NULL);

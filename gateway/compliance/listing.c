@@ -2,7 +2,8 @@
 //
 // Judging all machines, and telling of them.
 //
-// An expected machine has reported when somebody of that name did, or, unidentified, a machine that calls itself so.
+// An expected machine has reported when somebody of that name did, or, unidentified, a machine that calls itself so. A
+// name that only the identified have ("cert:web-1") cannot be claimed like that.
 
 #include "gateway/compliance/listing.h"
 
@@ -47,9 +48,19 @@ static bool expects(struct walk *w, const char *name) {
     return found != NULL;
 }
 
+static bool is_of_identified(const char *name) {
+    return strncmp(name, "cert:", 5) == 0 || strncmp(name, "user:", 5) == 0;
+}
+
+static bool is_expected(struct walk *w, const struct kept *k) {
+    if (k->verified)
+        return expects(w, k->name);
+    return !is_of_identified(k->told->machine) && expects(w, k->told->machine);
+}
+
 static void visit_kept(struct walk *w, const struct kept *k) {
     struct machine m = {.name = k->name, .kept = k};
-    m.expected = expects(w, k->verified ? k->name : k->told->machine);
+    m.expected = is_expected(w, k);
     m.status = compliance_judge(k->told, k->received, &w->terms, &m.why);
     w->visit(w->ctx, &m);
 }

@@ -19,12 +19,23 @@
 
 enum { RATE_KEY_MAX = 1024, SET_KEY_MAX = 1200, MILLION = 1000000, THOUSAND = 1000 };
 
+enum { PLACE_LEN = 16 };
+
 struct entry {
     struct kept *kept; ///< A reference.
     TAILQ_ENTRY(entry) order;
+    struct place *place; ///< Of one that is not identified.
+    TAILQ_ENTRY(entry) beside;
 };
 
 TAILQ_HEAD(entries, entry);
+
+/// An address with those that were not identified there; who reported last stands first.
+struct place {
+    uint8_t address[PLACE_LEN];
+    struct entries machines;
+    size_t count;
+};
 
 /// The identified, or the others; who reported last stands first.
 struct half {
@@ -35,7 +46,8 @@ struct half {
 struct reports {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct lru *index; ///< From a key to its entry.
+    struct lru *index;  ///< From a key to its entry.
+    struct lru *places; ///< From an address to its place.
     struct half verified, others;
     struct rate *rate;
     bool dirty, stopping, failing;
@@ -45,6 +57,16 @@ struct reports {
     pthread_t thread;
     bool running;
 };
+
+// --- addresses ---
+
+/// An IPv6 address counts as its /64: whoever has one has all of it.
+static void place_of(const char *address, uint8_t out[PLACE_LEN]) {
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    memset(out, 0, PLACE_LEN);
+    if (address_from_text(address, out) && memcmp(out, mapped, sizeof mapped) != 0)
+        memset(out + PLACE_LEN / 2, 0, PLACE_LEN / 2);
+}
 
 // --- the set; the lock is held ---
 
@@ -75,10 +97,35 @@ static void unref(struct kept *k) {
         kept_free(k);
 }
 
+static void leave_place(struct reports *r, struct entry *e) {
+    struct place *p = e->place;
+    if (p == NULL)
+        return;
+    TAILQ_REMOVE(&p->machines, e, beside);
+    if (--p->count == 0)
+        lru_remove(r->places, p->address, PLACE_LEN);
+}
+
+static void enter_place(struct reports *r, struct entry *e) {
+    uint8_t address[PLACE_LEN];
+    place_of(e->kept->address, address);
+    struct place *p = lru_get(r->places, address, PLACE_LEN);
+    if (p == NULL) {
+        p = mem_zalloc(1, sizeof *p);
+        memcpy(p->address, address, PLACE_LEN);
+        TAILQ_INIT(&p->machines);
+        lru_put(r->places, address, PLACE_LEN, p, 0);
+    }
+    TAILQ_INSERT_HEAD(&p->machines, e, beside);
+    p->count++;
+    e->place = p;
+}
+
 static void drop(struct reports *r, struct entry *e) {
     struct set_key key = key_of(e->kept);
     struct half *half = half_of(r, e->kept);
     lru_remove(r->index, key.bytes, key.len);
+    leave_place(r, e);
     TAILQ_REMOVE(&half->order, e, order);
     half->count--;
     unref(e->kept);
@@ -87,39 +134,46 @@ static void drop(struct reports *r, struct entry *e) {
 
 /// Of one address's machines, the one that reported least recently; NULL while there are few.
 static struct entry *too_many(struct reports *r, const char *address) {
-    struct entry *e, *last = NULL;
-    size_t count = 0;
-    TAILQ_FOREACH(e, &r->others.order, order) {
-        if (strcmp(e->kept->address, address) != 0)
-            continue;
-        count++;
-        last = e;
-    }
-    return count >= REPORTS_PER_ADDRESS_MAX ? last : NULL;
+    uint8_t at[PLACE_LEN];
+    place_of(address, at);
+    struct place *p = lru_get(r->places, at, PLACE_LEN);
+    return p != NULL && p->count >= REPORTS_PER_ADDRESS_MAX ? TAILQ_LAST(&p->machines, entries) : NULL;
 }
 
-static void make_room(struct reports *r, const struct kept *k) {
+/// False: all that are kept are identified, and this one is not.
+static bool make_room(struct reports *r, const struct kept *k) {
     struct entry *e = k->verified ? NULL : too_many(r, k->address);
     if (e != NULL)
         drop(r, e);
     if (r->verified.count + r->others.count < REPORTS_MAX)
-        return;
+        return true;
     e = TAILQ_LAST(&r->others.order, entries);
-    drop(r, e != NULL ? e : TAILQ_LAST(&r->verified.order, entries));
+    if (e == NULL && k->verified)
+        e = TAILQ_LAST(&r->verified.order, entries);
+    if (e != NULL)
+        drop(r, e);
+    return e != NULL;
 }
 
-static void insert(struct reports *r, struct kept *k) {
+/// Takes over `k`; false: there was no room.
+static bool insert(struct reports *r, struct kept *k) {
     struct half *half = half_of(r, k);
     struct set_key key = key_of(k);
     struct entry *e = lru_get(r->index, key.bytes, key.len);
     if (e != NULL)
         drop(r, e);
-    make_room(r, k);
+    if (!make_room(r, k)) {
+        unref(k);
+        return false;
+    }
     e = mem_zalloc(1, sizeof *e);
     e->kept = k;
     TAILQ_INSERT_HEAD(&half->order, e, order);
     half->count++;
     lru_put(r->index, key.bytes, key.len, e, 0);
+    if (!k->verified)
+        enter_place(r, e);
+    return true;
 }
 
 static void copy_half(const struct half *half, struct kept **list, size_t *count) {
@@ -146,7 +200,7 @@ static void reverse(struct kept **list, size_t count) {
 }
 
 /// The least recent first, as they are put in again. Told when it begins to fail, and when that is over.
-static void write_file(struct reports *r) {
+static bool write_file(struct reports *r) {
     struct err err = {""};
     size_t count = 0;
     struct kept **list = reports_all(r, &count);
@@ -158,6 +212,7 @@ static void write_file(struct reports *r) {
         tell(r, "reports are written again");
     r->failing = !ok;
     reports_release(r, list, count);
+    return ok;
 }
 
 static struct timespec later(unsigned ms) {
@@ -189,9 +244,9 @@ static void *run(void *arg) {
         bool write = r->dirty;
         r->dirty = false;
         pthread_mutex_unlock(&r->lock);
-        if (write)
-            write_file(r);
+        bool failed = write && !write_file(r);
         pthread_mutex_lock(&r->lock);
+        r->dirty = r->dirty || (failed && !r->stopping); // A full disk may have room later; an end waits for nothing.
     }
     pthread_mutex_unlock(&r->lock);
     return NULL;
@@ -223,6 +278,7 @@ struct reports *reports_new(const char *directory, void (*event)(void *ctx, cons
     TAILQ_INIT(&r->verified.order);
     TAILQ_INIT(&r->others.order);
     r->index = lru_new(REPORTS_MAX + 1, 0, NULL);
+    r->places = lru_new(REPORTS_MAX + 1, 0, free);
     r->rate = rate_new(REPORTS_WINDOW_S);
     r->directory = mem_strdup(directory);
     r->event = event;
@@ -254,6 +310,7 @@ void reports_free(struct reports *r) {
     drop_all(r, &r->verified);
     drop_all(r, &r->others);
     lru_free(r->index);
+    lru_free(r->places);
     rate_free(r->rate);
     pthread_cond_destroy(&r->changed);
     pthread_mutex_destroy(&r->lock);
@@ -263,19 +320,12 @@ void reports_free(struct reports *r) {
 
 // --- reporting ---
 
-/// An IPv6 address counts as its /64: whoever has one has all of it.
 static size_t rate_key(const char *name, const char *address, char *out) {
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    uint8_t binary[16] = {0};
-    size_t len = name != NULL ? strnlen(name, RATE_KEY_MAX - 1) : 0;
+    size_t len = name != NULL ? strnlen(name, RATE_KEY_MAX - 1) : PLACE_LEN;
+    uint8_t place[PLACE_LEN];
+    place_of(address, place);
     out[0] = name != NULL ? 'n' : 'a';
-    if (name != NULL) {
-        memcpy(out + 1, name, len);
-        return len + 1;
-    }
-    address_from_text(address, binary);
-    len = memcmp(binary, mapped, sizeof mapped) == 0 ? sizeof binary : sizeof binary / 2;
-    memcpy(out + 1, binary, len);
+    memcpy(out + 1, name != NULL ? name : (const char *)place, len);
     return len + 1;
 }
 
@@ -288,15 +338,16 @@ unsigned reports_wait(struct reports *r, const char *name, const char *address, 
     return wait;
 }
 
-void reports_keep(struct reports *r, const char *name, const char *address, struct told *told, int64_t now) {
+bool reports_keep(struct reports *r, const char *name, const char *address, struct told *told, int64_t now) {
     struct kept *k = kept_new(name, address, told, now);
     pthread_mutex_lock(&r->lock);
-    insert(r, k);
-    if (!r->dirty) {
+    bool kept = insert(r, k);
+    if (kept && !r->dirty) {
         r->dirty = true;
         pthread_cond_signal(&r->changed);
     }
     pthread_mutex_unlock(&r->lock);
+    return kept;
 }
 
 struct kept **reports_all(struct reports *r, size_t *count) {

@@ -20,6 +20,8 @@ enum compliance compliance_judge(const struct told *t, int64_t received, const s
         return say(COMPLIANCE_NON_COMPLIANT, "a client can leave the gateway, or does not use it", why);
     if (terms->now - received > (int64_t)terms->outdated_after_s)
         return say(COMPLIANCE_OUTDATED, "its last report is too old", why);
+    if (received - terms->now > (int64_t)terms->outdated_after_s) // The clock was wrong then, or is now.
+        return say(COMPLIANCE_OUTDATED, "its last report came at a time that is yet to come", why);
     if (t->site[0] != '\0' && terms->site[0] != '\0' && strcmp(t->site, terms->site) != 0)
         return say(COMPLIANCE_OUTDATED, "it was checked against another description of this site", why);
     if (t->verdict == TOLD_UNKNOWN)

@@ -80,8 +80,8 @@ static bool read_no_proxy_one(struct reader *r, const struct json *value, void *
     if (!no_proxy_entry_valid(value->string) || value->string_len > HOSTPORT_TEXT_MAX)
         return read_fail(r, "expected a host name, an address or a block such as \"10.0.0.0/8\", found \"%.80s\"",
                          value->string);
-    if (strcmp(value->string, "*") == 0)
-        return read_fail(r, "\"*\" would send every request of a client past the gateway");
+    if (no_proxy_is_everything(value->string))
+        return read_fail(r, "\"%s\" would send every request of a client past the gateway", value->string);
     list_add(into, value->string);
     return true;
 }

@@ -117,6 +117,8 @@ static bool read_one_issuer(struct reader *r, const struct json *value, void *in
         o->name_claim = mem_strdup("sub");
     if (o->groups_claim == NULL)
         o->groups_claim = mem_strdup("groups");
+    o->proxy = mem_strdup(r->loading->proxies.https);
+    o->no_proxy = mem_strdup(r->loading->proxies.no_proxy);
     return true;
 }
 
@@ -213,6 +215,8 @@ void identity_settings_deinit(struct identity_settings *i) {
         free((char *)i->oidc[k].ca);
         free((char *)i->oidc[k].name_claim);
         free((char *)i->oidc[k].groups_claim);
+        free((char *)i->oidc[k].proxy);
+        free((char *)i->oidc[k].no_proxy);
     }
     free((struct oidc_settings *)i->oidc);
     free((char *)i->htpasswd);

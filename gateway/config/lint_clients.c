@@ -139,9 +139,21 @@ static void lint_site(const struct lint *l) {
                   err.text + (strncmp(err.text, before, sizeof before - 1) == 0 ? sizeof before - 1 : 0));
 }
 
+/// As site_complete() leaves it: none where it does not fit.
+static void lint_size(const struct lint *l) {
+    struct client_site *site = l->config->site == NULL ? client_site_from_config(l->config, NULL) : NULL;
+    if (site != NULL)
+        lint_warn(l, "registries",
+                  "what clients are told of them is over %d bytes: GET /pullgate/v1/site tells nothing, and no report is "
+                  "outdated by a change",
+                  CLIENT_SITE_TEXT_MAX);
+    client_site_free(site);
+}
+
 void lint_clients(const struct lint *l) {
     const struct clients_config *c = &l->config->clients;
     lint_site(l);
+    lint_size(l);
     lint_gateway(l);
     if (c->proxy != NULL && !any_connect(l->config))
         lint_warn(l, "clients.proxy", "no listener answers CONNECT: set \"connect\" of the listener that this is");

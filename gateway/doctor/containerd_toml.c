@@ -51,11 +51,12 @@ static void read_registry(struct containerd_toml *t, const struct conf *root) {
         const struct conf *registry = plugin_registry(root, version);
         const char *path = conf_get_string(registry, "config_path");
         char **at = version == t->version ? &t->config_path : &t->misplaced;
-        if (path != NULL && path[0] != '\0' && *at == NULL)
+        if (path != NULL && *at == NULL && (path[0] != '\0' || version == t->version))
             *at = mem_strdup(path);
         if (version == t->version)
             read_mirrors(t, registry);
     }
+    t->has_cri = conf_at(root, (const char *const[]){"plugins", cri_plugins[t->version], NULL}) != NULL;
     const char *const transfer[] = {"plugins", "io.containerd.transfer.v1.local", NULL};
     const char *path = conf_get_string(conf_at(root, transfer), "config_path");
     t->transfer_config_path = path != NULL && path[0] != '\0' ? mem_strdup(path) : NULL;
@@ -97,7 +98,16 @@ static void take_names(struct names *into, const struct names *from) {
         names_add_once(into, from->at[i]);
 }
 
-void containerd_toml_merge(struct containerd_toml *into, struct containerd_toml *from) {
+static void forget_cri(struct containerd_toml *t) {
+    free(t->config_path);
+    t->config_path = NULL;
+    names_deinit(&t->mirrors);
+    names_deinit(&t->endpoints);
+}
+
+void containerd_toml_merge(struct containerd_toml *into, struct containerd_toml *from, bool whole) {
+    if (whole && from->has_cri)
+        forget_cri(into);
     take(&into->config_path, &from->config_path);
     take(&into->misplaced, &from->misplaced);
     take(&into->transfer_config_path, &from->transfer_config_path);

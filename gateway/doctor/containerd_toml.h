@@ -18,7 +18,8 @@ struct containerd_toml {
     int64_t version;      ///< 1 where it says none.
     struct names imports; ///< Patterns of further files, as written.
     bool cri_disabled;
-    char *config_path;          ///< Of the CRI plugin in the place for `version`; NULL: none.
+    bool has_cri;               ///< It says something of the CRI plugin.
+    char *config_path;          ///< Of the CRI plugin in the place for `version`; NULL: not said; "": none.
     char *misplaced;            ///< A config_path at another version's place, which containerd ignores; NULL: none.
     char *transfer_config_path; ///< Of the transfer service; NULL: none.
     struct names mirrors;       ///< Registries with mirrors written here, the old way, which always falls back.
@@ -27,6 +28,7 @@ struct containerd_toml {
 
 void containerd_toml_read(const char *text, size_t len, struct containerd_toml *out);
 
-/// What an imported file says wins over the file that imports it.
-void containerd_toml_merge(struct containerd_toml *into, struct containerd_toml *from);
+/// What an imported file says wins over the file that imports it. `whole`: containerd 1.x, where the imported file's
+/// table of a plugin takes the place of all that was said of that plugin.
+void containerd_toml_merge(struct containerd_toml *into, struct containerd_toml *from, bool whole);
 void containerd_toml_deinit(struct containerd_toml *t);

@@ -57,4 +57,7 @@ struct containers_policy *containers_policy_read(const char *text, size_t len, s
 /// May this image ("docker.io/library/alpine", no tag) be taken from a registry? It may not where a requirement of the
 /// scope that decides says "reject".
 bool containers_policy_accepts(const struct containers_policy *p, const char *name);
+
+/// The scopes of registries from which images may be taken; without "", which means all others.
+void containers_policy_scopes(const struct containers_policy *p, struct names *out);
 void containers_policy_free(struct containers_policy *p);

@@ -63,16 +63,29 @@ static const struct conf *scope_of(const struct conf *scopes, const char *name) 
     return found != NULL ? found : conf_get(scopes, "");
 }
 
-bool containers_policy_accepts(const struct containers_policy *p, const char *name) {
-    const struct conf *root = conf_root(p->doc);
-    const struct conf *scopes = conf_at(root, (const char *const[]){"transports", "docker", NULL});
-    const struct conf *rules = scopes != NULL ? scope_of(scopes, name) : NULL;
-    if (rules == NULL)
-        rules = conf_get(root, "default");
+static bool accepts(const struct conf *rules) {
     for (const struct conf *at = rules->type == CONF_LIST ? rules->child : NULL; at != NULL; at = at->next) {
         const char *type = conf_get_string(at, "type");
         if (type == NULL || strcmp(type, "reject") == 0)
             return false;
     }
     return true;
+}
+
+static const struct conf *scopes_of(const struct conf *root) {
+    return conf_at(root, (const char *const[]){"transports", "docker", NULL});
+}
+
+bool containers_policy_accepts(const struct containers_policy *p, const char *name) {
+    const struct conf *root = conf_root(p->doc), *scopes = scopes_of(root);
+    const struct conf *rules = scopes != NULL ? scope_of(scopes, name) : NULL;
+    return accepts(rules != NULL ? rules : conf_get(root, "default"));
+}
+
+void containers_policy_scopes(const struct containers_policy *p, struct names *out) {
+    const struct conf *scopes = scopes_of(conf_root(p->doc));
+    for (const struct conf *at = scopes != NULL && scopes->type == CONF_TABLE ? scopes->child : NULL; at != NULL;
+         at = at->next)
+        if (at->key[0] != '\0' && accepts(at))
+            names_add(out, at->key);
 }

@@ -65,6 +65,13 @@ static bool read_store(struct daemon_json *d, const struct conf *root) {
     return true;
 }
 
+/// "graph" is what it was called before 17.05, and still works.
+static bool read_places(struct daemon_json *d, const struct conf *root) {
+    if (!read_string(d, root, "storage-driver", &d->driver) || !read_string(d, root, "data-root", &d->data_root))
+        return false;
+    return d->data_root != NULL || read_string(d, root, "graph", &d->data_root);
+}
+
 static bool is_blank(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++)
         if (strchr(" \t\r\n", text[i]) == NULL || text[i] == '\0')
@@ -82,10 +89,11 @@ void daemon_json_read(const char *text, size_t len, struct daemon_json *out) {
         return;
     }
     const struct conf *root = conf_root(doc);
-    out->usable = root->type == CONF_TABLE ? read_list(out, root, "registry-mirrors", &out->mirrors) &&
-                                                 read_list(out, root, "insecure-registries", &out->insecure) &&
-                                                 read_proxies(out, root) && read_store(out, root)
-                                           : wrong(out, root, "the file", "an object");
+    out->usable = root->type == CONF_TABLE
+                      ? read_list(out, root, "registry-mirrors", &out->mirrors) &&
+                            read_list(out, root, "insecure-registries", &out->insecure) && read_proxies(out, root) &&
+                            read_store(out, root) && read_places(out, root)
+                      : wrong(out, root, "the file", "an object");
     conf_free(doc);
 }
 
@@ -95,5 +103,7 @@ void daemon_json_deinit(struct daemon_json *d) {
     free(d->http_proxy);
     free(d->https_proxy);
     free(d->no_proxy);
+    free(d->driver);
+    free(d->data_root);
     *d = (struct daemon_json){0};
 }

@@ -23,6 +23,8 @@ struct daemon_json {
     bool has_proxies;                          ///< There is a "proxies" at all: Docker Engine 23 and newer only.
     char *http_proxy, *https_proxy, *no_proxy; ///< Or NULL.
     enum daemon_store store;
+    char *driver;    ///< "storage-driver"; the name of one of the classic store's chooses that store. Or NULL.
+    char *data_root; ///< Or NULL.
 };
 
 void daemon_json_read(const char *text, size_t len, struct daemon_json *out);

@@ -46,6 +46,14 @@ void judge_machine(struct doctor *d);
 
 // --- what judges share ---
 
+/// A user's own daemon or file, judged in a report `apart`: one finding, open if anything there is. `what` says whose
+/// it is.
+void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,
+                      const char *what);
+
+/// Homes that could not be looked into may hold files of users' own: unknown.
+void judge_closed_homes(struct doctor *d, const char *client);
+
 /// `pullgate client NAME --strict --write`, as static text.
 const char *fix_command(const char *client);
 
@@ -84,18 +92,28 @@ struct doctor_proxy {
 struct doctor_proxy judge_proxy(struct doctor *d, const char *client, const char *where, const char *http,
                                 const char *https, const char *no_proxy);
 
-/// The proxy environment of a daemon: of its unit `unit`, or of the running process, which wins. `prefix`: see
-/// daemon_env.h.
+struct proxy_settings {
+    const char *where;             ///< The file that says so.
+    const char *http, *https, *no; ///< NULL: it does not say.
+};
+
+/// The proxy environment of a daemon: of its unit `unit`, or of the running process, which wins. `own` (or NULL) are
+/// settings of the daemon's file, each of which wins over the environment's. `prefix`: see daemon_env.h.
 struct doctor_proxy judge_unit_proxy(struct doctor *d, const struct machine_client *c, const char *unit,
-                                     const char *prefix);
+                                     const char *prefix, const struct proxy_settings *own);
+
+/// The command line of the running daemon, or what its unit will start it with; the options are looked for with
+/// daemon_env.h's option_value().
+void daemon_words(struct doctor *d, const struct machine_client *c, const char *unit, struct names *words);
 
 /// What to do about a missing proxy; "needs" says what for.
 void judge_no_proxy(struct doctor *d, const char *client, bool open, const char *needs);
 
 struct hosts_judgement {
-    bool found;   ///< There is a `_default` with a readable hosts.toml.
-    bool gateway; ///< It asks the gateway first.
-    bool closed;  ///< It asks nobody but the gateway.
+    bool standard; ///< There is a `_default`, be it without a hosts.toml: no other folder is looked into.
+    bool found;    ///< There is a `_default` with a readable hosts.toml.
+    bool gateway;  ///< It asks the gateway first.
+    bool closed;   ///< It asks nobody but the gateway.
 };
 
 /// A folder of host directories (certs.d). `held`: what it leaves open is stopped otherwise.

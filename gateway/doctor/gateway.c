@@ -151,19 +151,21 @@ static void replace(char **at, const char *value) {
     *at = mem_strdup(value);
 }
 
-/// A machine may have been given another name for the gateway, or another proxy: that is no other site.
-static void take_addresses(struct client_site *site, const struct client_site *from) {
+/// A machine may have been given another name for the gateway, or another proxy: that is no other site. Nor is the mode
+/// anything that clients are configured for.
+static void take_own(struct client_site *site, const struct client_site *from) {
     replace(&site->gateway, from->gateway);
     replace(&site->host, from->host);
     replace(&site->proxy, from->proxy);
     site->plain = from->plain;
+    site->monitor = from->monitor;
 }
 
 static void compare_site(struct doctor *d, struct client_site *site) {
     char now[CLIENT_SITE_HASH_HEX + 1], here[CLIENT_SITE_HASH_HEX + 1], there[CLIENT_SITE_HASH_HEX + 1];
     client_site_hash(site, now);
     client_site_hash(d->site, here);
-    take_addresses(site, d->site);
+    take_own(site, d->site);
     client_site_hash(site, there);
     if (strcmp(here, there) == 0)
         report_gateway(d->report, d->site->gateway, now); // By which the gateway knows that the machine is up to date.
@@ -173,12 +175,21 @@ static void compare_site(struct doctor *d, struct client_site *site) {
                    "the gateway describes its site otherwise now: registries may have been added, or taken out");
 }
 
+void gateway_judge_mode(struct doctor *d, bool monitor) {
+    if (monitor)
+        report_add(d->report, FINDING_OPEN, "gateway_monitor", "gateway", d->site->gateway,
+                   "When its log shows what the rules should let through, take \"mode\": \"monitor\" out of its "
+                   "configuration.",
+                   NULL, "it is in monitor mode: it lets every image through, and only logs what it would deny");
+}
+
 void gateway_judge_site(struct doctor *d) {
     struct asked a;
     ask(d, "/pullgate/v1/site", &a);
     struct client_site *site = a.code == CURLE_OK && a.status == STATUS_OK
                                    ? client_site_parse(a.body.data != NULL ? a.body.data : "", a.body.len, NULL)
                                    : NULL;
+    gateway_judge_mode(d, site != NULL ? site->monitor : d->site->monitor);
     if (site != NULL)
         compare_site(d, site);
     client_site_free(site);

@@ -134,6 +134,27 @@ static bool read_header(struct hosts_file *f, const struct conf *value, struct h
     return true;
 }
 
+/// What Go takes for a duration: "30s", "1m30s", "1.5h"; "30" is none.
+static bool is_duration(const char *text) {
+    static const char *const units[] = {"ns", "us", "\xc2\xb5s", "\xce\xbcs", "ms", "s", "m", "h"};
+    text += *text == '-' || *text == '+' ? 1 : 0;
+    if (strcmp(text, "0") == 0)
+        return true;
+    do {
+        size_t number = strspn(text, "0123456789."), unit = 0;
+        if (number == 0 || strspn(text, ".") == number || memchr(text, '.', number) != memrchr(text, '.', number))
+            return false;
+        text += number;
+        for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+            if (strncmp(text, units[i], strlen(units[i])) == 0 && strlen(units[i]) > unit)
+                unit = strlen(units[i]);
+        if (unit == 0)
+            return false;
+        text += unit;
+    } while (*text != '\0');
+    return true;
+}
+
 static bool read_flags(struct hosts_file *f, const struct conf *table, struct hosts_entry *e) {
     const struct conf *skip = conf_get(table, "skip_verify"), *override = conf_get(table, "override_path");
     const struct conf *dial = conf_get(table, "dial_timeout");
@@ -143,6 +164,9 @@ static bool read_flags(struct hosts_file *f, const struct conf *table, struct ho
         return wrong_type(f, override, "override_path", "true or false");
     if (dial != NULL && dial->type != CONF_STRING)
         return wrong_type(f, dial, "dial_timeout", "a string");
+    if (dial != NULL && dial->string[0] != '\0' && !is_duration(dial->string))
+        return refuse(f, HOSTS_WRONG_TYPE, "line %u: dial_timeout: \"%s\" is no duration (\"30s\")", dial->line,
+                      dial->string);
     e->skip_verify = skip != NULL && skip->boolean;
     return true;
 }

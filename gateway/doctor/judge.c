@@ -65,6 +65,34 @@ void doctor_unreadable(struct doctor *d, const char *client, const char *path, c
                "sudo pullgate doctor", "%s", words);
 }
 
+void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,
+                      const char *what) {
+    size_t count;
+    const struct finding *f = report_findings(apart, &count), *open = NULL;
+    for (size_t i = 0; i < count && open == NULL; i++)
+        open = f[i].severity == FINDING_OPEN ? &f[i] : NULL;
+    enum severity severity = open != NULL                               ? FINDING_OPEN
+                             : report_count(apart, FINDING_UNKNOWN) > 0 ? FINDING_UNKNOWN
+                                                                        : FINDING_NOTE;
+    report_add(d->report, severity, "user_configuration", client, where,
+               severity == FINDING_NOTE
+                   ? NULL
+                   : "Have the same there as the system has, or keep users from daemons and files of "
+                     "their own; egress rules stop what they can.",
+               severity == FINDING_NOTE ? NULL : "pullgate client firewall --nft", "%s%s%s", what,
+               open != NULL ? ": " : "", open != NULL ? open->what : "");
+}
+
+void judge_closed_homes(struct doctor *d, const char *client) {
+    const struct names *closed = &d->machine->closed_homes;
+    if (closed->count == 0)
+        return;
+    char *text = names_text(closed, 4);
+    report_add(d->report, FINDING_UNKNOWN, "unreadable", client, closed->at[0], "Run doctor as root.",
+               "sudo pullgate doctor", "files of users' own may be in homes that were not looked into: %s", text);
+    free(text);
+}
+
 void judge_age(struct doctor *d, const struct machine_client *c, const char *path, const char *command) {
     if (c->started != 0 && below_changed(d->root, path) > c->started)
         report_add(d->report, FINDING_WARNING, "restart", c->name, path, "Restart it.", command,

@@ -5,6 +5,7 @@
 
 #include "gateway/doctor/below.h"
 #include "gateway/doctor/buildkitd.h"
+#include "gateway/doctor/daemon_env.h"
 #include "gateway/doctor/doctor.h"
 #include "gateway/formats/conf.h"
 
@@ -13,28 +14,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char name[] = "buildkit", file[] = "/etc/buildkit/buildkitd.toml";
+static const char name[] = "buildkit", unit[] = "buildkit.service", standard_file[] = "/etc/buildkit/buildkitd.toml";
 
 // --- builders of users' own ---
+
+/// Does every node of the builder have the proxy that refuses? Then what its mirrors do not give it gets nowhere.
+static bool is_held(struct doctor *d, const char *client, const char *path, const struct conf *root) {
+    const struct conf *nodes = conf_get(root, "Nodes");
+    bool held = nodes != NULL && nodes->type == CONF_LIST && nodes->child != NULL;
+    for (const struct conf *at = held ? nodes->child : NULL; at != NULL; at = at->next) {
+        const struct conf *options = conf_get(at, "DriverOpts");
+        const char *http = conf_get_string(options, "env.HTTP_PROXY");
+        const char *https = conf_get_string(options, "env.HTTPS_PROXY");
+        held &= judge_proxy(d, client, path, http, https, conf_get_string(options, "env.NO_PROXY")).refuses;
+    }
+    return held;
+}
+
+static void judge_driver(struct doctor *d, const char *client, const char *path, const struct conf *root) {
+    const char *driver = conf_get_string(root, "Driver");
+    if (driver == NULL || strcmp(driver, "docker") == 0)
+        return;
+    bool held = is_held(d, client, path, root);
+    report_add(
+        d->report, held ? FINDING_NOTE : FINDING_OPEN, "own_builder", client, path,
+        held ? NULL
+             : "Create it again with --buildkitd-config and the proxy's environment, as `pullgate client buildkit` "
+               "prints them; egress rules hold it in any case.",
+        held ? NULL : "pullgate client buildkit",
+        "a builder of the driver \"%s\" reads neither dockerd's mirrors nor its certs.d%s", driver,
+        held ? "; it has the gateway's proxy, which refuses all" : "");
+}
 
 void judge_builder(struct doctor *d, const char *client, const char *path) {
     struct buf text;
     enum below found = below_text(d->root, path, &text);
     struct conf_document *doc = found == BELOW_OK ? conf_parse(CONF_JSON, text.data, text.len, NULL) : NULL;
-    const char *driver = doc != NULL ? conf_get_string(conf_root(doc), "Driver") : NULL;
-    if (driver != NULL && strcmp(driver, "docker") != 0)
-        report_add(d->report, FINDING_WARNING, "own_builder", client, path,
-                   "Create it again with --buildkitd-config and the proxy's environment, as `pullgate client buildkit` "
-                   "prints them; egress rules hold it in any case.",
-                   "pullgate client buildkit",
-                   "a builder of the driver \"%s\" reads neither dockerd's mirrors nor its certs.d", driver);
+    if (doc != NULL)
+        judge_driver(d, client, path, conf_root(doc));
+    else if (found == BELOW_FORBIDDEN)
+        doctor_unreadable(d, client, path, below_words(found));
     conf_free(doc);
     buf_deinit(&text);
 }
 
 // --- buildkitd.toml ---
 
-static void judge_mirrors(struct doctor *d, const struct buildkitd_registry *r, bool held) {
+static void judge_mirrors(struct doctor *d, const char *file, const struct buildkitd_registry *r, bool held) {
     bool gateway = false;
     for (size_t i = 0; i < r->mirrors.count; i++) {
         if (site_is_gateway(d->site, r->mirrors.at[i]))
@@ -48,12 +74,12 @@ static void judge_mirrors(struct doctor *d, const struct buildkitd_registry *r, 
                       "%s has no mirror: its images come from the registry itself", r->name);
 }
 
-static void judge_registries(struct doctor *d, const struct buildkitd *b, bool held, bool *uses) {
+static void judge_registries(struct doctor *d, const char *file, const struct buildkitd *b, bool held, bool *uses) {
     for (size_t i = 0; d->site != NULL && i < d->site->registry_count; i++) {
         const char *registry = d->site->registries[i].name;
         const struct buildkitd_registry *r = buildkitd_registry(b, registry);
         if (r != NULL)
-            judge_mirrors(d, r, held);
+            judge_mirrors(d, file, r, held);
         else if (strchr(registry, '*') == NULL && !doctor_taken_over(d, registry))
             doctor_leaves(d, held, name, "unlisted_registry", file, "Name the gateway as its mirror.",
                           "%s is not listed: its images come from the registry itself", registry);
@@ -66,7 +92,7 @@ static void judge_registries(struct doctor *d, const struct buildkitd *b, bool h
                    "[registry.\"*\"] means nothing to buildkitd: each registry must be named");
 }
 
-static void judge_gateway(struct doctor *d, const struct buildkitd *b) {
+static void judge_gateway(struct doctor *d, const char *file, const struct buildkitd *b) {
     const struct buildkitd_registry *r = NULL;
     for (size_t i = 0; i < b->count && r == NULL; i++)
         if (site_is_gateway(d->site, b->registries[i].name))
@@ -83,15 +109,18 @@ static void judge_gateway(struct doctor *d, const struct buildkitd *b) {
         judge_no_ca(d, name, file);
 }
 
-static void judge_file(struct doctor *d, const char *text, size_t len, bool held, bool *uses) {
+static void judge_file(struct doctor *d, const char *file, const struct buf *text, bool held, bool *uses) {
     struct buildkitd b;
-    buildkitd_read(text, len, &b);
+    buildkitd_read(text->data, text->len, &b);
     if (!b.usable)
         doctor_open(d, name, "unparsable", file, "Mend the file.", "buildkitd does not start with it: %s", b.why.text);
     else {
-        judge_registries(d, &b, held, uses);
-        judge_gateway(d, &b);
-        if (*uses && !held)
+        judge_registries(d, file, &b, held, uses);
+        judge_gateway(d, file, &b);
+        if (!*uses)
+            doctor_leaves(d, held, name, "unused", file, "Name the gateway as the mirror of each registry.",
+                          "no registry has the gateway as its mirror: images come from the registries themselves");
+        else if (!held)
             doctor_open(d, name, "fallback", file, "Have it use the gateway's proxy, which refuses all.",
                         "after its mirrors buildkitd asks the registry itself, in silence; no setting of this file "
                         "ends that");
@@ -99,24 +128,44 @@ static void judge_file(struct doctor *d, const char *text, size_t len, bool held
     buildkitd_deinit(&b);
 }
 
-static void judge_users(struct doctor *d) {
+/// A rootless buildkitd has the environment of the user's own unit, in which nobody but that user has a say.
+static void judge_users(struct doctor *d, const struct machine_client *c) {
+    bool found = c->rootless;
     for (size_t i = 0; i < d->machine->homes.count; i++) {
         char *path = mem_printf("%s/.config/buildkit/buildkitd.toml", d->machine->homes.at[i]);
-        if (below_is_there(d->root, path))
-            report_add(d->report, FINDING_WARNING, "user_configuration", name, path,
-                       "Look at it, or keep users from daemons of their own.", NULL,
+        if (below_is_there(d->root, path)) {
+            found = false;
+            report_add(d->report, FINDING_OPEN, "user_configuration", name, path,
+                       "Keep users from daemons of their own; egress rules stop what they do.",
+                       "pullgate client firewall --nft",
                        "a buildkitd of this user's own (rootless) reads this file, and not /etc/buildkit");
+        }
         free(path);
     }
+    if (found)
+        report_add(d->report, FINDING_OPEN, "user_configuration", name, NULL,
+                   "Keep users from daemons of their own; egress rules stop what they do.",
+                   "pullgate client firewall --nft", "a buildkitd of a user's own (rootless) runs");
+    judge_closed_homes(d, name);
+}
+
+static char *file_of(struct doctor *d, const struct machine_client *c) {
+    struct names words = {0};
+    daemon_words(d, c, unit, &words);
+    const char *file = option_last(&words, "--config");
+    char *found = mem_strdup(file != NULL ? file : standard_file);
+    names_deinit(&words);
+    return found;
 }
 
 void judge_buildkit(struct doctor *d, const struct machine_client *c) {
     struct buf text;
     bool uses = false;
-    struct doctor_proxy proxy = judge_unit_proxy(d, c, "buildkit.service", NULL);
+    char *file = file_of(d, c);
+    struct doctor_proxy proxy = judge_unit_proxy(d, c, unit, NULL, NULL);
     enum below found = below_text(d->root, file, &text);
     if (found == BELOW_OK)
-        judge_file(d, text.data, text.len, proxy.refuses, &uses);
+        judge_file(d, file, &text, proxy.refuses, &uses);
     else if (found == BELOW_MISSING)
         doctor_leaves(d, proxy.refuses, name, "unused", file, "Write one.",
                       "there is none: images come from the registries themselves");
@@ -126,7 +175,8 @@ void judge_buildkit(struct doctor *d, const struct machine_client *c) {
         judge_no_proxy(d, name, uses,
                        "what the gateway refuses, and ADD https://..., goes to the registries themselves");
     judge_age(d, c, file, "systemctl restart buildkit");
-    judge_users(d);
+    judge_users(d, c);
     buf_deinit(&text);
+    free(file);
     doctor_settle(d, name, uses);
 }

@@ -7,6 +7,7 @@
 //  registry.
 
 #include "gateway/doctor/below.h"
+#include "gateway/doctor/daemon_env.h"
 #include "gateway/doctor/daemon_json.h"
 #include "gateway/doctor/doctor.h"
 
@@ -18,16 +19,22 @@
 enum { CONTAINERD_STORE_MAJOR = 29, PROXIES_MAJOR = 23 };
 
 static const char standard_file[] = "/etc/docker/daemon.json", certs_folder[] = "/etc/docker/certs.d";
-static const char classic_images[] = "/var/lib/docker/image/overlay2";
+static const char unit[] = "docker.service", standard_data[] = "/var/lib/docker";
+
+/// Docker Engine 29 stays with the classic store where one of these has been used. ("vfs" is not looked at by it.)
+static const char *const classic_drivers[] = {"overlay2", "fuse-overlayfs", "btrfs", "zfs"};
 
 struct docker {
     struct doctor *d;
     const struct machine_client *c;
-    char *file;         ///< daemon.json, or what the running daemon was given in its place.
-    struct names words; ///< The running daemon's command line.
+    bool rootless;      ///< A user's own daemon: no unit of the machine's is its.
+    char *file, *certs; ///< daemon.json, or what the daemon is given in its place; the folder of host directories.
+    const char *data;   ///< The usual place for images.
+    struct names words; ///< The daemon's command line.
     struct daemon_json json;
     struct doctor_proxy proxy;
     bool classic, containerd; ///< Which stores it may have; both where that is not known.
+    bool store_unknown;       ///< It has one of them, and this user may not see which.
     bool taken_over;          ///< Docker Hub's name leads to the gateway.
     bool mirrored;            ///< The gateway is among the registry-mirrors.
 };
@@ -36,50 +43,45 @@ static const char name[] = "docker";
 
 // --- the command line ---
 
-/// "--NAME VALUE" and "--NAME=VALUE" of the running daemon; NULL: it is not that option.
-static const char *option_value(const struct names *words, size_t at, const char *option) {
-    const char *word = words->at[at];
-    size_t len = strlen(option);
-    if (strncmp(word, option, len) != 0)
-        return NULL;
-    if (word[len] == '=')
-        return word + len + 1;
-    return word[len] == '\0' && at + 1 < words->count ? words->at[at + 1] : NULL;
-}
-
-static void find_words(struct docker *k) {
-    char *path = mem_printf("/proc/%d/cmdline", (int)k->c->pid);
-    struct buf text;
-    if (below_text("", path, &text) == BELOW_OK)
-        for (size_t at = 0; at < text.len; at += strlen(text.data + at) + 1)
-            names_add(&k->words, text.data + at);
-    buf_deinit(&text);
-    free(path);
-}
-
 static void find_file(struct docker *k) {
-    k->file = mem_strdup(standard_file);
-    if (k->c->pid != 0)
-        find_words(k);
-    for (size_t i = 1; i < k->words.count; i++) {
-        const char *file = option_value(&k->words, i, "--config-file");
-        if (file == NULL)
-            continue;
-        free(k->file);
-        k->file = mem_strdup(file);
-    }
+    if (!k->rootless)
+        daemon_words(k->d, k->c, unit, &k->words);
+    const char *file = option_last(&k->words, "--config-file");
+    if (file == NULL)
+        return;
+    free(k->file);
+    k->file = mem_strdup(file);
+}
+
+static void take_flag(const struct names *words, const char *option, char **into) {
+    const char *value = option_last(words, option);
+    if (value == NULL)
+        return;
+    free(*into);
+    *into = mem_strdup(value);
 }
 
 /// Flags say what daemon.json may not say as well: dockerd does not start with both.
 static void add_flags(struct docker *k) {
+    static const char feature[] = "containerd-snapshotter";
     for (size_t i = 1; i < k->words.count; i++) {
         const char *mirror = option_value(&k->words, i, "--registry-mirror");
         const char *insecure = option_value(&k->words, i, "--insecure-registry");
+        const char *store = option_value(&k->words, i, "--feature");
         if (mirror != NULL)
             names_add(&k->json.mirrors, mirror);
         if (insecure != NULL)
             names_add(&k->json.insecure, insecure);
+        if (store != NULL && strncmp(store, feature, strlen(feature)) == 0)
+            k->json.store =
+                strstr(store, "=false") != NULL || strstr(store, "=0") != NULL ? STORE_CLASSIC : STORE_CONTAINERD;
     }
+    take_flag(&k->words, "--http-proxy", &k->json.http_proxy);
+    take_flag(&k->words, "--https-proxy", &k->json.https_proxy);
+    take_flag(&k->words, "--no-proxy", &k->json.no_proxy);
+    take_flag(&k->words, "--storage-driver", &k->json.driver);
+    take_flag(&k->words, "-s", &k->json.driver);
+    take_flag(&k->words, "--data-root", &k->json.data_root);
 }
 
 // --- daemon.json ---
@@ -100,17 +102,40 @@ static bool read_json(struct docker *k) {
     return found != BELOW_FORBIDDEN && found != BELOW_UNUSABLE;
 }
 
-static void find_stores(struct docker *k) {
-    bool has_images = below_is_there(k->d->root, classic_images);
-    bool old = k->c->major != 0 && k->c->major < CONTAINERD_STORE_MAJOR;
-    bool today = k->c->major >= CONTAINERD_STORE_MAJOR;
-    if (k->json.store != STORE_UNSAID) {
-        k->containerd = k->json.store == STORE_CONTAINERD;
-        k->classic = !k->containerd;
-        return;
+static bool is_classic_driver(const char *driver) {
+    for (size_t i = 0; i < sizeof classic_drivers / sizeof *classic_drivers; i++)
+        if (strcmp(classic_drivers[i], driver) == 0)
+            return true;
+    return strcmp(driver, "vfs") == 0;
+}
+
+/// Anything in the folder of a classic driver.
+static bool has_images(struct docker *k) {
+    const char *data = k->json.data_root != NULL ? k->json.data_root : k->data;
+    bool has = false;
+    for (size_t i = 0; i < sizeof classic_drivers / sizeof *classic_drivers && !has; i++) {
+        struct names all = {0};
+        char *folder = mem_printf("%s/%s", data, classic_drivers[i]);
+        k->store_unknown |= below_folder(k->d->root, folder, &all) == BELOW_FORBIDDEN;
+        has = all.count > 0;
+        names_deinit(&all);
+        free(folder);
     }
-    k->classic = old || has_images || !today;
+    return has;
+}
+
+/// Before 29 neither store reads hosts.toml; what holds for the classic one holds for both then.
+static void find_stores(struct docker *k) {
+    bool old = k->c->major != 0 && k->c->major < CONTAINERD_STORE_MAJOR, known = k->c->major != 0;
     k->containerd = !old;
+    k->classic = old || !known;
+    if (old)
+        return;
+    if (k->json.store != STORE_UNSAID) {
+        k->classic |= k->json.store == STORE_CLASSIC;
+        k->containerd = k->json.store == STORE_CONTAINERD;
+    } else
+        k->classic |= has_images(k) || (k->json.driver != NULL && is_classic_driver(k->json.driver));
 }
 
 static void judge_mirrors(struct docker *k) {
@@ -133,7 +158,8 @@ static void judge_insecure(struct docker *k) {
         bool gateway = site_is_gateway(k->d->site, entry) && !k->d->site->plain;
         if (site_is_gateway(k->d->site, entry) && !gateway)
             continue;
-        doctor_leaves(k->d, k->proxy.refuses && !gateway, name, "insecure_registry", k->file,
+        bool block = strchr(entry, '/') != NULL; // Addresses, of which the gateway's may be one.
+        doctor_leaves(k->d, k->proxy.refuses && !gateway && !block, name, "insecure_registry", k->file,
                       "Take it out of insecure-registries.",
                       gateway ? "the gateway's certificate is not checked (%s): whoever stands between can pose as it"
                               : "insecure-registries: %s is believed without a certificate, whoever answers for it",
@@ -147,12 +173,11 @@ static void judge_old_proxies(struct docker *k) {
                     "dockerd %s does not start with \"proxies\", which it does not know", k->c->version);
 }
 
-/// What daemon.json says wins over the environment.
+/// Each thing that daemon.json says wins over the environment.
 static void find_proxy(struct docker *k) {
-    if (k->json.http_proxy != NULL || k->json.https_proxy != NULL)
-        k->proxy = judge_proxy(k->d, name, k->file, k->json.http_proxy, k->json.https_proxy, k->json.no_proxy);
-    else
-        k->proxy = judge_unit_proxy(k->d, k->c, "docker.service", NULL);
+    struct proxy_settings own = {k->file, k->json.http_proxy, k->json.https_proxy, k->json.no_proxy};
+    k->proxy = k->rootless ? judge_proxy(k->d, name, k->file, own.http, own.https, own.no)
+                           : judge_unit_proxy(k->d, k->c, unit, NULL, &own);
 }
 
 // --- the classic store ---
@@ -160,9 +185,9 @@ static void find_proxy(struct docker *k) {
 static void judge_gateway_folder(struct docker *k) {
     if (k->d->site == NULL || k->d->site->plain)
         return;
-    char *ca = mem_printf("%s/%s/ca.crt", certs_folder, k->d->site->host);
-    char *certificate = mem_printf("%s/%s/client.cert", certs_folder, k->d->site->host);
-    char *key = mem_printf("%s/%s/client.key", certs_folder, k->d->site->host);
+    char *ca = mem_printf("%s/%s/ca.crt", k->certs, k->d->site->host);
+    char *certificate = mem_printf("%s/%s/client.cert", k->certs, k->d->site->host);
+    char *key = mem_printf("%s/%s/client.key", k->certs, k->d->site->host);
     if (below_is_there(k->d->root, ca))
         judge_ca(k->d, name, ca, ca);
     else
@@ -174,9 +199,30 @@ static void judge_gateway_folder(struct docker *k) {
     free(key);
 }
 
+/// A hosts file knows no wildcards: names that it does not lead to the gateway lead where they always did.
+static void judge_not_taken(struct docker *k) {
+    struct names direct = {0};
+    for (size_t i = 0; i < k->d->site->registry_count; i++) {
+        const char *registry = k->d->site->registries[i].name;
+        if (strcmp(registry, "docker.io") != 0 && !doctor_taken_over(k->d, registry))
+            names_add(&direct, registry);
+    }
+    char *text = names_text(&direct, 4);
+    if (!k->proxy.refuses)
+        doctor_open(k->d, name, "unlisted_registry", "/etc/hosts",
+                    "Have it use the gateway's proxy, which refuses all.",
+                    "registries whose names do not lead to the gateway are asked directly: %s%sall that the site does "
+                    "not serve",
+                    text, direct.count > 0 ? ", and " : "");
+    free(text);
+    names_deinit(&direct);
+}
+
 static void judge_classic(struct docker *k) {
-    if (k->taken_over)
+    if (k->taken_over) {
+        judge_not_taken(k);
         return;
+    }
     if (!k->mirrored)
         doctor_open(k->d, name, "unused", k->file, "Name the gateway in registry-mirrors.",
                     "`docker pull` of the classic image store asks the registries themselves: the gateway is not among "
@@ -196,11 +242,11 @@ static void judge_classic(struct docker *k) {
 
 static void judge_containerd_store(struct docker *k, bool *uses) {
     struct hosts_judgement hosts;
-    judge_hosts(k->d, name, certs_folder, HOSTS_CONTAINERD_2, k->proxy.refuses, &hosts);
+    judge_hosts(k->d, name, k->certs, HOSTS_CONTAINERD_2, k->proxy.refuses, &hosts);
     *uses = hosts.gateway;
     if (hosts.found)
         return;
-    char *where = mem_printf("%s/_default/hosts.toml", certs_folder);
+    char *where = mem_printf("%s/_default/hosts.toml", k->certs);
     if (k->mirrored && k->proxy.refuses)
         report_add(
             k->d->report, FINDING_NOTE, "configured", name, where, NULL, fix_command(name),
@@ -209,6 +255,8 @@ static void judge_containerd_store(struct docker *k, bool *uses) {
         doctor_open(k->d, name, "fallback", where, "Name the gateway as `server` there.",
                     "there is none: images of Docker Hub come from it whenever the gateway refuses or does not answer, "
                     "all others always come past the gateway");
+    else if (k->taken_over && !k->classic)
+        judge_not_taken(k);
     else if (!k->taken_over)
         doctor_open(k->d, name, "unused", where, "Name the gateway as `server` there.",
                     "there is none, and the gateway is no registry-mirror: images come from the registries themselves");
@@ -223,55 +271,118 @@ static void judge_rest(struct docker *k) {
                    "manifest go past the gateway");
 }
 
-static void judge_rootless(struct docker *k) {
-    for (size_t i = 0; i < k->d->machine->homes.count; i++) {
-        char *path = mem_printf("%s/.config/docker/daemon.json", k->d->machine->homes.at[i]);
-        if (below_is_there(k->d->root, path))
-            report_add(k->d->report, FINDING_WARNING, "user_configuration", name, path,
-                       "Look at it, or keep users from daemons of their own.", NULL,
-                       "a daemon of this user's own (rootless) reads this file, and not "
-                       "/etc/docker");
-        free(path);
-    }
+static void judge_store_unknown(struct docker *k) {
+    if (k->store_unknown && !k->classic && !k->taken_over && !(k->mirrored && k->proxy.refuses))
+        doctor_unreadable(k->d, name, k->json.data_root != NULL ? k->json.data_root : k->data,
+                          "which image store the daemon has cannot be told, and the classic one reads no hosts.toml");
 }
 
-static void judge_builders(struct docker *k) {
-    for (size_t i = 0; i < k->d->machine->homes.count; i++) {
+// --- a daemon ---
+
+/// True: it uses the gateway.
+static bool judge_daemon(struct docker *k) {
+    bool uses = false;
+    k->json.usable = true;
+    find_file(k);
+    if (read_json(k) && k->json.usable) {
+        find_stores(k);
+        judge_old_proxies(k);
+        find_proxy(k);
+        judge_mirrors(k);
+        judge_insecure(k);
+        judge_age(k->d, k->c, k->file, "systemctl restart docker");
+        if (k->containerd)
+            judge_containerd_store(k, &uses);
+        if (k->classic)
+            judge_classic(k);
+        judge_store_unknown(k);
+        judge_rest(k);
+    }
+    return uses || k->mirrored || k->taken_over;
+}
+
+static void docker_deinit(struct docker *k) {
+    daemon_json_deinit(&k->json);
+    names_deinit(&k->words);
+    free(k->file);
+    free(k->certs);
+}
+
+// --- users' own daemons ---
+
+static bool has_rootless(const struct doctor *d, const char *home) {
+    static const char *const marks[] = {".config/docker/daemon.json", ".config/docker/certs.d", ".local/share/docker",
+                                        ".config/systemd/user/docker.service"};
+    bool has = false;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks && !has; i++) {
+        char *path = mem_printf("%s/%s", home, marks[i]);
+        has = below_is_there(d->root, path);
+        free(path);
+    }
+    return has;
+}
+
+/// Judged as the machine's own would be, in a report of its own: what of it is open is told in one finding.
+static void judge_rootless(struct doctor *d, const struct machine_client *c, const char *home) {
+    struct machine_client theirs = {.name = c->name, .major = c->major, .version = c->version};
+    struct doctor apart = *d;
+    apart.report = report_new();
+    char *data = mem_printf("%s/.local/share/docker", home), *folder = mem_printf("%s/.config/docker", home);
+    struct docker k = {.d = &apart,
+                       .c = &theirs,
+                       .rootless = true,
+                       .file = mem_printf("%s/daemon.json", folder),
+                       .certs = mem_printf("%s/certs.d", folder),
+                       .data = data};
+    judge_daemon(&k);
+    doctor_users_own(d, name, folder, apart.report,
+                     "a daemon of this user's own (rootless) reads this folder, and not /etc/docker");
+    docker_deinit(&k);
+    report_free(apart.report);
+    free(folder);
+    free(data);
+}
+
+static void judge_all_rootless(struct doctor *d, const struct machine_client *c) {
+    bool found = false;
+    for (size_t i = 0; i < d->machine->homes.count; i++) {
+        if (!has_rootless(d, d->machine->homes.at[i]))
+            continue;
+        found = true;
+        judge_rootless(d, c, d->machine->homes.at[i]);
+    }
+    if (c->rootless && !found)
+        report_add(d->report, FINDING_OPEN, "user_configuration", name, NULL, "Keep users from daemons of their own.",
+                   "pullgate client firewall --nft",
+                   "a daemon of a user's own (rootless) runs, and nothing is known of its configuration");
+    judge_closed_homes(d, name);
+}
+
+static void judge_builders(struct doctor *d) {
+    for (size_t i = 0; i < d->machine->homes.count; i++) {
         struct names builders = {0};
-        char *folder = mem_printf("%s/.docker/buildx/instances", k->d->machine->homes.at[i]);
-        below_matching(k->d->root, folder, "", &builders);
+        char *folder = mem_printf("%s/.docker/buildx/instances", d->machine->homes.at[i]);
+        below_matching(d->root, folder, "", &builders);
         for (size_t j = 0; j < builders.count; j++)
-            judge_builder(k->d, name, builders.at[j]);
+            judge_builder(d, name, builders.at[j]);
         names_deinit(&builders);
         free(folder);
     }
 }
 
 void judge_docker(struct doctor *d, const struct machine_client *c) {
-    struct docker k = {.d = d, .c = c, .taken_over = doctor_taken_over(d, "registry-1.docker.io")};
-    bool uses = false;
-    k.json.usable = true;
-    find_file(&k);
-    if (read_json(&k) && k.json.usable) {
-        find_stores(&k);
-        judge_old_proxies(&k);
-        find_proxy(&k);
-        judge_mirrors(&k);
-        judge_insecure(&k);
-        judge_age(d, c, k.file, "systemctl restart docker");
-        if (k.containerd)
-            judge_containerd_store(&k, &uses);
-        if (k.classic)
-            judge_classic(&k);
-        judge_rest(&k);
-    }
+    struct docker k = {.d = d,
+                       .c = c,
+                       .taken_over = doctor_taken_over(d, "registry-1.docker.io"),
+                       .file = mem_strdup(standard_file),
+                       .certs = mem_strdup(certs_folder),
+                       .data = standard_data};
+    bool uses = judge_daemon(&k);
     if (k.taken_over)
         report_add(d->report, FINDING_OK, "takeover", name, "/etc/hosts", NULL, NULL,
                    "Docker Hub's own name leads to the gateway");
-    judge_rootless(&k);
-    judge_builders(&k);
-    doctor_settle(d, name, uses || k.mirrored || k.taken_over);
-    daemon_json_deinit(&k.json);
-    names_deinit(&k.words);
-    free(k.file);
+    judge_all_rootless(d, c);
+    judge_builders(d);
+    doctor_settle(d, name, uses);
+    docker_deinit(&k);
 }

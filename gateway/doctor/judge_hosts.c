@@ -208,6 +208,7 @@ void judge_hosts(struct doctor *d, const char *client, const char *folder, enum 
         doctor_unreadable(d, client, folder, "the folder may not be read");
     char *standard = mem_printf("%s/_default", folder), *path = mem_printf("%s/hosts.toml", standard);
     j.path = path;
+    out->standard = below_is_there(d->root, standard);
     judge_default(&j, standard, out);
     for (size_t i = 0; i < all.count; i++)
         if (strcmp(all.at[i], "_default") != 0)

@@ -145,9 +145,10 @@ void judge_k3s(struct doctor *d, const struct machine_client *c) {
     snprintf(k.registries, sizeof k.registries, "/etc/rancher/%s/registries.yaml", c->name);
     snprintf(k.config, sizeof k.config, "/etc/rancher/%s/config.yaml", c->name);
     snprintf(k.folder, sizeof k.folder, "/etc/rancher/%s/config.yaml.d", c->name);
-    struct doctor_proxy proxy = judge_unit_proxy(d, c, rke2 ? "rke2-server.service" : "k3s.service", "CONTAINERD_");
+    struct doctor_proxy proxy =
+        judge_unit_proxy(d, c, rke2 ? "rke2-server.service" : "k3s.service", "CONTAINERD_", NULL);
     if (!proxy.set)
-        proxy = judge_unit_proxy(d, c, rke2 ? "rke2-agent.service" : "k3s-agent.service", "CONTAINERD_");
+        proxy = judge_unit_proxy(d, c, rke2 ? "rke2-agent.service" : "k3s-agent.service", "CONTAINERD_", NULL);
     k.held = proxy.refuses;
     judge_registries(&k);
     judge_default_endpoint(&k);

@@ -124,6 +124,13 @@ static enum k3s_said said(const struct conf *value) {
     return value->type == CONF_STRING && strcasecmp(value->string, "true") == 0 ? K3S_YES : K3S_NO;
 }
 
+char *k3s_private_registry(const char *text, size_t len) {
+    struct conf_document *doc = conf_parse(CONF_YAML, text, len, NULL);
+    char *path = doc != NULL ? mem_strdup(conf_get_string(conf_root(doc), "private-registry")) : NULL;
+    conf_free(doc);
+    return path;
+}
+
 enum k3s_said k3s_default_endpoint_disabled(const char *text, size_t len, struct err *err) {
     struct conf_document *doc = conf_parse(CONF_YAML, text, len, err);
     if (doc == NULL)

@@ -40,5 +40,8 @@ void k3s_registries_deinit(struct k3s_registries *k);
 
 enum k3s_said { K3S_UNSAID, K3S_NO, K3S_YES, K3S_UNPARSABLE };
 
+/// The file that this config.yaml has k3s read in the place of registries.yaml, as fresh memory; NULL: it says none.
+char *k3s_private_registry(const char *text, size_t len);
+
 /// What this config.yaml says of "disable-default-registry-endpoint".
 enum k3s_said k3s_default_endpoint_disabled(const char *text, size_t len, struct err *err);

@@ -4,6 +4,7 @@
 
 #include "gateway/doctor/machine.h"
 
+#include "gateway/clients/run.h"
 #include "gateway/doctor/below.h"
 #include "mirrors/base/buf.h"
 #include "mirrors/base/mem.h"
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,7 +73,8 @@ static char *program_in_path(const char *name) {
     names_split(&folders, path != NULL ? path : "", ":");
     char *found = NULL;
     for (size_t i = 0; i < folders.count && found == NULL; i++)
-        found = program_in("", folders.at[i], name);
+        if (folders.at[i][0] == '/')
+            found = program_in("", folders.at[i], name);
     names_deinit(&folders);
     return found;
 }
@@ -111,7 +114,7 @@ static void learn_version(struct machine_client *c, const char *argument) {
     buf_init(&said, VERSION_TEXT_MAX);
     buf_adds(&said, "");
     const char *const argv[] = {c->program, argument, NULL};
-    if (machine_run(argv, NULL, VERSION_SECONDS_MAX, &said) == 0)
+    if (program_run(argv, NULL, VERSION_SECONDS_MAX, &said) == 0)
         c->version = version_in(said.data);
     if (c->version != NULL)
         c->major = (unsigned)strtoul(c->version, NULL, 10);
@@ -153,18 +156,49 @@ static int64_t started_at(pid_t pid) {
     return ticks > 0 ? (int64_t)now.tv_sec - (int64_t)up.tv_sec + ticks / sysconf(_SC_CLK_TCK) : 0;
 }
 
-static void find_process(struct machine_client *c, const struct names *processes) {
-    const char *program = strrchr(c->program, '/') + 1;
+static bool has_comm(const char *process, const char *program) {
+    char *path = mem_printf("/proc/%s/comm", process);
+    struct buf text;
+    bool same = below_text("", path, &text) == BELOW_OK && text.len > 0 && strlen(program) == text.len - 1 &&
+                strncmp(text.data, program, text.len - 1) == 0;
+    buf_deinit(&text);
+    free(path);
+    return same;
+}
+
+/// dockerd and k3s start containerds of their own, with configuration of their own.
+static bool is_anothers(const char *process) {
+    static const char *const marks[] = {"/docker/containerd/", "/rancher/"};
+    char *path = mem_printf("/proc/%s/cmdline", process);
+    struct buf text;
+    bool theirs = false;
+    below_text("", path, &text);
+    for (size_t at = 0; at < text.len && !theirs; at += strlen(text.data + at) + 1)
+        for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+            theirs |= strstr(text.data + at, marks[i]) != NULL;
+    buf_deinit(&text);
+    free(path);
+    return theirs;
+}
+
+/// A user's own (rootless) daemon is not the machine's.
+static bool is_roots(const char *process) {
+    struct stat st;
+    char *path = mem_printf("/proc/%s", process);
+    bool roots = stat(path, &st) != 0 || st.st_uid == 0;
+    free(path);
+    return roots;
+}
+
+static void find_process(struct machine_client *c, const struct kind *kind, const struct names *processes) {
     for (size_t i = 0; i < processes->count && c->pid == 0; i++) {
-        if (!is_number(processes->at[i]))
+        const char *process = processes->at[i];
+        if (!is_number(process) || !has_comm(process, kind->programs[0]))
             continue;
-        char *path = mem_printf("/proc/%s/comm", processes->at[i]);
-        struct buf text;
-        if (below_text("", path, &text) == BELOW_OK && text.len > 0 && strlen(program) == text.len - 1 &&
-            strncmp(text.data, program, text.len - 1) == 0 && sees_our_files(processes->at[i]))
-            c->pid = (pid_t)strtol(processes->at[i], NULL, 10);
-        buf_deinit(&text);
-        free(path);
+        bool roots = is_roots(process);
+        c->rootless |= !roots;
+        if (roots && sees_our_files(process) && !is_anothers(process))
+            c->pid = (pid_t)strtol(process, NULL, 10);
     }
     if (c->pid != 0)
         c->started = started_at(c->pid);
@@ -183,16 +217,16 @@ static void look_for(struct machine *m, const char *root, const struct kind *kin
                      const struct names *processes) {
     if (named->count > 0 && !names_have(named, kind->name))
         return;
-    char *program = find_program(root, kind);
-    if (program == NULL && named->count == 0 && !is_configured(root, kind))
+    struct machine_client found = {.name = kind->name, .program = find_program(root, kind)};
+    if (root[0] == '\0')
+        find_process(&found, kind, processes);
+    bool runs = found.pid != 0 || found.rootless; // Its program may be where nobody looks for it, and is not run there.
+    if (found.program == NULL && !runs && named->count == 0 && !is_configured(root, kind))
         return;
+    if (found.program != NULL && root[0] == '\0')
+        learn_version(&found, kind->argument);
     m->clients = mem_resize(m->clients, m->count + 1, sizeof *m->clients);
-    struct machine_client *c = &m->clients[m->count++];
-    *c = (struct machine_client){.name = kind->name, .program = program};
-    if (program == NULL || root[0] != '\0')
-        return;
-    learn_version(c, kind->argument);
-    find_process(c, processes);
+    m->clients[m->count++] = found;
 }
 
 /// registries.conf without any of its programs: podman stands for them.
@@ -235,9 +269,21 @@ static void hash_id(struct machine *m, const char *root) {
     buf_deinit(&text);
 }
 
+/// One that may be entered; what is in it may still be closed.
+static bool may_enter(const char *root, const char *home) {
+    char *inside = mem_printf("%s/.", home);
+    bool may = below_is_folder(root, inside);
+    free(inside);
+    return may;
+}
+
 static void add_home(struct machine *m, const char *root, const char *home) {
-    if (m->homes.count < MACHINE_HOMES_MAX && home[0] == '/' && strlen(home) > 1 && below_is_folder(root, home))
-        names_add_once(&m->homes, home);
+    if (home[0] != '/' || strlen(home) < 2 || names_have(&m->homes, home) || !below_is_folder(root, home))
+        return;
+    if (m->homes.count < MACHINE_HOMES_MAX && may_enter(root, home))
+        names_add(&m->homes, home);
+    else
+        names_add_once(&m->closed_homes, home);
 }
 
 static void find_homes(struct machine *m, const char *root) {
@@ -299,5 +345,6 @@ void machine_deinit(struct machine *m) {
     free(m->clients);
     free(m->name);
     names_deinit(&m->homes);
+    names_deinit(&m->closed_homes);
     *m = (struct machine){0};
 }

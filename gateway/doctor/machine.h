@@ -19,7 +19,8 @@ struct machine_client {
     char *program;    ///< "/usr/bin/dockerd"; NULL: only its configuration is there.
     char *version;    ///< NULL: not known.
     unsigned major;   ///< Of the version; 0: not known.
-    pid_t pid;        ///< Of its running daemon; 0: none, or not looked for.
+    pid_t pid;        ///< Of root's running daemon; 0: none, or not looked for.
+    bool rootless;    ///< Somebody else's runs.
     int64_t started;  ///< When that was started, Unix seconds; 0: not known.
 };
 
@@ -28,7 +29,8 @@ struct machine {
     char id_hash[MACHINE_ID_HEX + 1]; ///< "" where there is no /etc/machine-id.
     struct machine_client *clients;
     size_t count;
-    struct names homes; ///< Those that this user may look into.
+    struct names homes;        ///< Those that this user may look into.
+    struct names closed_homes; ///< Those that are not looked into: they may not be, or there are too many.
 };
 
 /// `root` "" is the machine itself. `named`: only these clients, whether they are found or not; empty: all that are.
@@ -42,9 +44,3 @@ char *version_in(const char *said);
 
 /// Is this a name that machine_look() can look for?
 bool machine_knows(const char *name);
-
-/// Run a program without a shell, standard input from /dev/null, and collect at most `max` bytes of what it says on
-/// both outputs. `env` (may be NULL) are further NAME=value. The exit status; -1: it could not be run; -2: it was
-/// stopped at the limit.
-struct buf;
-int machine_run(const char *const *argv, const char *const *env, unsigned seconds, struct buf *out);

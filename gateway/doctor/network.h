@@ -16,7 +16,10 @@ enum { GATEWAY_SECONDS = 10, PROBE_MS = 3000, PULL_SECONDS = 120, SEND_SECONDS =
 /// Does the gateway answer, with a certificate that the machine trusts, and does it deny what no policy allows?
 void gateway_judge(struct doctor *d);
 
-/// Is the description on this machine still the gateway's own?
+/// A gateway in monitor mode enforces nothing.
+void gateway_judge_mode(struct doctor *d, bool monitor);
+
+/// Is the description on this machine still the gateway's own? Judges the mode that the gateway tells, too.
 void gateway_judge_site(struct doctor *d);
 
 /// Try a TCP connection to each of the site's registries' own hosts, in parallel: one that opens is a way past the

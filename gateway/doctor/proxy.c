@@ -40,18 +40,60 @@ static const char *excepted(const struct client_site *site, const char *entry) {
     return strcmp(entry, "*") == 0 ? "every registry" : NULL;
 }
 
+/// Registries that people use, besides the site's own.
+static const char *const public_registries[] = {"registry-1.docker.io",
+                                                "ghcr.io",
+                                                "quay.io",
+                                                "gcr.io",
+                                                "registry.k8s.io",
+                                                "mcr.microsoft.com",
+                                                "public.ecr.aws",
+                                                "registry.gitlab.com",
+                                                "nvcr.io",
+                                                "registry.access.redhat.com",
+                                                "docker.elastic.co",
+                                                "registry.suse.com"};
+
+static const char *public_host(const char *entry) {
+    for (size_t i = 0; i < sizeof public_registries / sizeof *public_registries; i++)
+        if (excepts(entry, public_registries[i]))
+            return public_registries[i];
+    return NULL;
+}
+
+/// What the site itself wants to be asked without the proxy, and what is no registry on the internet.
+static bool is_meant(const struct doctor *d, const char *entry) {
+    for (size_t i = 0; d->site != NULL && i < d->site->no_proxy_count; i++)
+        if (strcasecmp(d->site->no_proxy[i], entry) == 0)
+            return true;
+    return site_is_gateway(d->site, entry) || site_is_wanted(d->site, entry) || doctor_taken_over(d, entry) ||
+           strcmp(entry, "localhost") == 0 || strcmp(entry, "::1") == 0 || strncmp(entry, "127.", 4) == 0;
+}
+
+static bool is_address(const char *entry) {
+    return entry[strspn(entry, "0123456789.:/abcdefABCDEF[]")] == '\0' && strpbrk(entry, "0123456789:") != NULL;
+}
+
 static bool no_exceptions(struct doctor *d, const char *client, const char *where, const char *no_proxy) {
     struct names entries = {0};
     bool none = true;
     names_split(&entries, no_proxy != NULL ? no_proxy : "", ",");
     for (size_t i = 0; i < entries.count; i++) {
-        const char *host = excepted(d->site, entries.at[i]);
-        if (host == NULL || site_is_gateway(d->site, entries.at[i]) || site_is_wanted(d->site, entries.at[i]) ||
-            doctor_taken_over(d, entries.at[i]))
+        const char *entry = entries.at[i], *host = excepted(d->site, entry);
+        if (is_meant(d, entry))
             continue;
-        none = false;
-        doctor_open(d, client, "proxy_exception", where, "Take it out of the exceptions.",
-                    "\"%s\" is asked without the proxy, and so %s past the gateway", entries.at[i], host);
+        if (host == NULL)
+            host = public_host(entry);
+        none &= host == NULL;
+        if (host != NULL)
+            doctor_open(d, client, "proxy_exception", where, "Take it out of the exceptions.",
+                        "\"%s\" is asked without the proxy, and so %s past the gateway", entry, host);
+        else if (!is_address(entry))
+            report_add(d->report, FINDING_WARNING, "proxy_exception", client, where,
+                       "Take it out of the exceptions, or name it in \"clients\": {\"no_proxy\": [...]} if it is meant "
+                       "so.",
+                       fix_command(client), "\"%s\" is asked without the proxy: a registry there is past the gateway",
+                       entry);
     }
     names_deinit(&entries);
     return none;
@@ -133,23 +175,62 @@ static void tell_restart(struct doctor *d, const struct machine_client *c, const
     free(command);
 }
 
+static void tell_unreadable(struct doctor *d, const struct machine_client *c, const struct names *unreadable) {
+    for (size_t i = 0; i < unreadable->count; i++)
+        doctor_unreadable(d, c->name, unreadable->at[i], "the daemon's proxy may be set in it");
+}
+
+static const char *first_of(const char *a, const char *b) {
+    return a != NULL ? a : b;
+}
+
 struct doctor_proxy judge_unit_proxy(struct doctor *d, const struct machine_client *c, const char *unit,
-                                     const char *prefix) {
+                                     const char *prefix, const struct proxy_settings *own) {
+    static const struct proxy_settings nothing = {0};
     struct daemon_env written = {.prefix = prefix}, running = {.prefix = prefix};
     struct names unreadable = {0};
     bool known = false;
+    own = own != NULL ? own : &nothing;
     daemon_env_of_unit(d->root, unit, &written, &unreadable);
     read_process(c, &running, &known);
-    for (size_t i = 0; !known && i < unreadable.count; i++)
-        doctor_unreadable(d, c->name, unreadable.at[i], "the daemon's proxy may be set in it");
-    if (known && written.from != NULL && differ(&written, &running))
+    if (!known)
+        tell_unreadable(d, c, &unreadable);
+    bool settled = own->http != NULL && own->https != NULL && own->no != NULL;
+    if (known && !settled && written.from != NULL && differ(&written, &running))
         tell_restart(d, c, unit, written.from);
     const struct daemon_env *env = known ? &running : &written;
-    struct doctor_proxy result = judge_proxy(d, c->name, env->from, env->http, env->https, env->no);
+    bool some = own->http != NULL || own->https != NULL;
+    struct doctor_proxy result = judge_proxy(d, c->name, some ? own->where : env->from, first_of(own->http, env->http),
+                                             first_of(own->https, env->https), first_of(own->no, env->no));
     names_deinit(&unreadable);
     daemon_env_deinit(&written);
     daemon_env_deinit(&running);
     return result;
+}
+
+// --- a daemon's command line ---
+
+static bool read_words(const struct machine_client *c, struct names *words) {
+    char *path = mem_printf("/proc/%d/cmdline", (int)c->pid);
+    struct buf text;
+    bool known = c->pid != 0 && below_text("", path, &text) == BELOW_OK;
+    for (size_t at = 0; known && at < text.len; at += strlen(text.data + at) + 1)
+        names_add(words, text.data + at);
+    if (c->pid != 0)
+        buf_deinit(&text);
+    free(path);
+    return known;
+}
+
+void daemon_words(struct doctor *d, const struct machine_client *c, const char *unit, struct names *words) {
+    struct daemon_env written = {0};
+    struct names unreadable = {0};
+    if (!read_words(c, words)) {
+        daemon_env_of_unit(d->root, unit, &written, &unreadable);
+        daemon_env_words(&written, words);
+    }
+    names_deinit(&unreadable);
+    daemon_env_deinit(&written);
 }
 
 void judge_no_proxy(struct doctor *d, const char *client, bool open, const char *needs) {

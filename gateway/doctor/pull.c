@@ -4,6 +4,7 @@
 
 #include "gateway/doctor/network.h"
 
+#include "gateway/clients/run.h"
 #include "mirrors/base/mem.h"
 
 #include <stdlib.h>
@@ -72,7 +73,7 @@ static void pull(struct doctor *d, const struct way *way, const char *image, con
     struct buf out;
     buf_init(&out, OUTPUT_MAX);
     buf_adds(&out, "");
-    int status = machine_run(argv, NULL, PULL_SECONDS, &out);
+    int status = program_run(argv, NULL, PULL_SECONDS, &out);
     tell(d, way->client, image, status, out.data);
     buf_deinit(&out);
     free(docker);
@@ -83,7 +84,7 @@ static void remove_folder(const char *folder) {
     const char *const argv[] = {"rm", "-rf", "--", folder, NULL};
     struct buf out;
     buf_init(&out, 1024);
-    machine_run(argv, NULL, PULL_SECONDS, &out);
+    program_run(argv, NULL, PULL_SECONDS, &out);
     buf_deinit(&out);
 }
 

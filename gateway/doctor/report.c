@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FINDING_TEXT_MAX = 1024 };
+enum { FINDING_TEXT_MAX = 1024, MACHINE_TEXT_MAX = 300 };
 
 /// Every one is explained in docs/doctor.md.
 static const char *const codes[] = {
@@ -58,6 +58,7 @@ static const char *const codes[] = {
     "gateway_wrong_certificate",
     "gateway_refuses_machine",
     "gateway_does_not_deny",
+    "gateway_monitor",
     "site_unknown",
     "site_outdated",
     "egress_open",
@@ -112,10 +113,47 @@ void report_free(struct report *r) {
     free(r);
 }
 
+// --- texts ---
+
+/// Does a character that a terminal takes for a command, or that turns what follows it around, begin here?
+static bool is_command(const char *at, size_t len) {
+    const unsigned char *c = (const unsigned char *)at;
+    if (len == 1)
+        return c[0] < ' ' || c[0] == 127;
+    if (len == 2)
+        return c[0] == 0xc2 && c[1] < 0xa0; // C1: U+009B is CSI.
+    return len == 3 && c[0] == 0xe2 &&
+           ((c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae) || (c[1] == 0x81 && c[2] >= 0xa6));
+}
+
+char *report_clean(char *text, size_t max) {
+    if (text == NULL)
+        return NULL;
+    size_t len = strlen(text), at = 0;
+    if (len > max)
+        len = max;
+    while (at < len) {
+        size_t step = buf_utf8_len((const unsigned char *)text + at, len - at);
+        if (step == 0 || is_command(text + at, step)) {
+            memset(text + at, '?', step != 0 ? step : 1);
+            step = 1;
+        }
+        at += step;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+static char *clean(char *text) {
+    return report_clean(text, FINDING_TEXT_MAX);
+}
+
 static void replace(char **at, const char *value) {
     free(*at);
-    *at = mem_strdup(value);
+    *at = report_clean(mem_strdup(value), MACHINE_TEXT_MAX);
 }
+
+// --- the whole ---
 
 void report_machine(struct report *r, const char *name, const char *machine_id_hash) {
     replace(&r->machine, name);
@@ -153,25 +191,6 @@ static void judge_client(struct report *r, const struct finding *f) {
     if (strcmp(f->code, "unused") == 0)
         c->uses = TRI_NO;
     c->leaves = TRI_YES;
-}
-
-/// One printable line of at most FINDING_TEXT_MAX bytes: it may quote files that strangers wrote.
-static char *clean(char *text) {
-    if (text == NULL)
-        return NULL;
-    size_t len = strlen(text), at = 0;
-    if (len > FINDING_TEXT_MAX)
-        len = FINDING_TEXT_MAX;
-    while (at < len) {
-        size_t step = buf_utf8_len((const unsigned char *)text + at, len - at);
-        if (step == 0 || (unsigned char)text[at] < ' ' || text[at] == 127) {
-            text[at] = '?';
-            step = 1;
-        }
-        at += step;
-    }
-    text[len] = '\0';
-    return text;
 }
 
 void report_add(struct report *r, enum severity severity, const char *code, const char *client, const char *where,

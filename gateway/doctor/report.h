@@ -76,6 +76,9 @@ size_t report_count(const struct report *r, enum severity severity);
 const struct finding *report_findings(const struct report *r, size_t *count);
 const struct found_client *report_clients(const struct report *r, size_t *count);
 
+/// Make one printable line of at most `max` bytes of a text that strangers may have written; the same text.
+char *report_clean(char *text, size_t max);
+
 /// The closed list of codes, NULL at the end.
 const char *const *finding_codes(void);
 

@@ -71,6 +71,18 @@ static h2o_iovec_t query_of(const h2o_req_t *req) {
     return h2o_iovec_init(req->input.path.base + at + 1, req->input.path.len - at - 1);
 }
 
+static void free_text(void *p) {
+    free(*(char **)p);
+}
+
+/// As the text of a page, until the request is over: it may be long, so it is not copied.
+static h2o_iovec_t give(h2o_req_t *req, struct buf *text) {
+    size_t len = text->len;
+    char **kept = h2o_mem_alloc_shared(&req->pool, sizeof(*kept), free_text);
+    *kept = buf_steal(text);
+    return h2o_iovec_init(*kept, len);
+}
+
 static struct page machines_page(struct admin *a, h2o_req_t *req) {
     char name[LISTING_NAME_MAX + 1];
     struct listing_filter filter;
@@ -89,10 +101,8 @@ static struct page machines_page(struct admin *a, h2o_req_t *req) {
     buf_init(&text, LISTING_TEXT_MAX);
     bool whole = listing_write(a->gateway->reports, config, &filter, (int64_t)time(NULL), &text);
     config_unref(config);
-    struct page p = {.status = 200,
-                     .reason = "OK",
-                     .content_type = "application/json",
-                     .body = h2o_strdup(&req->pool, text.data, text.len)};
+    struct page p = {
+        .status = 200, .reason = "OK", .content_type = "application/json", .body = give(req, &text)};
     buf_deinit(&text);
     return whole ? p : plain(500, "Internal Server Error", "there is more to tell than fits\n");
 }

@@ -75,7 +75,7 @@ static int bind_one(const struct addrinfo *ai) {
     return -1;
 }
 
-static struct addrinfo *resolve(const struct hostport *at) {
+struct addrinfo *listener_resolve(const struct hostport *at) {
     char port[8];
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST};
     struct addrinfo *result = NULL;
@@ -86,7 +86,7 @@ static struct addrinfo *resolve(const struct hostport *at) {
 }
 
 static int open_new(const struct listener_config *lc, struct err *err) {
-    struct addrinfo *found = resolve(&lc->at);
+    struct addrinfo *found = listener_resolve(&lc->at);
     if (found == NULL) {
         err_set(err, "listener %s: this address cannot be resolved", lc->address);
         return -1;

@@ -10,6 +10,7 @@
 
 #include "gateway/config/config.h"
 
+#include <netdb.h>
 #include <openssl/ssl.h>
 #include <stdatomic.h>
 
@@ -43,6 +44,9 @@ bool listeners_open_one(struct config *config, const struct listener_config *set
                         struct err *err);
 
 void listeners_close(struct listener_set *set);
+
+/// Every address that this is, for freeaddrinfo(); NULL: none. May ask a resolver where it is a name.
+struct addrinfo *listener_resolve(const struct hostport *at);
 
 /// The same listeners in another set, to be closed by its owner.
 struct listener_set listeners_copy(const struct listener_set *set);

@@ -9,6 +9,7 @@
 #include "gateway/front/takeover.h"
 
 #include <sys/socket.h>
+#include <time.h>
 
 static void forget_verdict(struct front_peer *p) {
     listener_unref(p->judge);
@@ -54,6 +55,13 @@ static void on_info(const SSL *ssl, int where, int result) {
 
 void front_peer_watch(SSL_CTX *ctx) {
     SSL_CTX_set_info_callback(ctx, on_info);
+}
+
+int64_t front_peer_ends(const struct front_peer *p) {
+    struct tm tm;
+    if (p->certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(p->certificate), &tm) != 1)
+        return 0;
+    return (int64_t)timegm(&tm);
 }
 
 static void identify(struct front_peer *p, const struct listener_config *settings) {

@@ -29,5 +29,8 @@ void front_peer_deinit(struct front_peer *p);
 /// Have the facts of every handshake with this context kept on its connection.
 void front_peer_watch(SSL_CTX *ctx);
 
+/// When the certificate ends (Unix seconds); 0: there is none, or it does not say.
+int64_t front_peer_ends(const struct front_peer *p);
+
 /// Judge the certificate by what holds now (Unix seconds), where there is one.
 void front_peer_judge(struct front_peer *p, struct listener *listener, int64_t now);

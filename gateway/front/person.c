@@ -120,7 +120,8 @@ static bool refuse(struct exchange *ex, enum denial_reason reason, const char *s
         challenge(ex, reason, sentence);
     else if (ex->route.kind == ROUTE_BASE)
         return false;
-    else if (ex->route.kind == ROUTE_TOKEN || ex->route.kind == ROUTE_SITE || ex->route.kind == ROUTE_REPORT)
+    else if (ex->route.kind == ROUTE_TOKEN || ex->route.kind == ROUTE_SITE || ex->route.kind == ROUTE_REPORT ||
+             ex->route.kind == ROUTE_REFUSED)
         answer_deny_plain(ex, reason, sentence);
     else
         answer_deny(ex, reason, sentence);

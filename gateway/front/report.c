@@ -58,6 +58,9 @@ void report_start(struct exchange *ex) {
         return;
     }
     enum compliance status = judge(ex, told);
-    reports_keep(ex->gateway->reports, name_of(ex), address, told, ex->now);
-    say(ex, status);
+    if (reports_keep(ex->gateway->reports, name_of(ex), address, told, ex->now))
+        say(ex, status);
+    else
+        answer_error(ex, 503, "UNAVAILABLE",
+                     "as many identified machines are kept as there may be, and this one is not identified");
 }

@@ -100,8 +100,6 @@ static void refuse_route(struct exchange *ex) {
         return;
     }
     ex->reason = REASON_REQUEST;
-    if (ex->route.status == 405)
-        ex->req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.
     answer_error(ex, ex->route.status, ex->route.code, ex->route.err.text);
 }
 
@@ -115,6 +113,8 @@ static void answer_base(struct exchange *ex) {
 static void serve(struct exchange *ex) {
     switch (ex->route.kind) {
     case ROUTE_REFUSED:
+        refuse_route(ex);
+        break;
     case ROUTE_TOKEN:
     case ROUTE_CONNECT:
         break; // Have been answered.
@@ -149,9 +149,9 @@ int request_on(h2o_handler_t *self, h2o_req_t *req) {
     if (!name_agrees(ex))
         return 0;
     route(ex);
-    if (ex->route.kind == ROUTE_REFUSED)
-        refuse_route(ex);
-    else if (ex->route.kind == ROUTE_TOKEN)
+    if (ex->route.kind == ROUTE_REFUSED && ex->route.status == 405)
+        req->http1_is_persistent = 0; // CONNECT and the like: do not guess what follows.
+    if (ex->route.kind == ROUTE_TOKEN)
         token_start(ex);
     else
         person_ask(ex, serve);

@@ -201,9 +201,14 @@ static bool start_reports(struct server *s, struct err *err) {
 
 // --- whom the gateway must not ask ---
 
+/// A name may have several addresses, and be bound to one: asking the others would lead nowhere either.
 static void add_listener(struct self_listener *list, size_t *count, const struct hostport *at) {
-    if (*count < SELF_LISTENERS_MAX && address_from_text(at->host, list[*count].address))
-        list[(*count)++].port = at->port;
+    struct addrinfo *found = listener_resolve(at);
+    for (const struct addrinfo *a = found; a != NULL && *count < SELF_LISTENERS_MAX; a = a->ai_next)
+        if (address_from_sockaddr(a->ai_addr, list[*count].address))
+            list[(*count)++].port = at->port;
+    if (found != NULL)
+        freeaddrinfo(found);
 }
 
 static void tell_self(struct server *s, const struct config *c) {

@@ -116,6 +116,7 @@ void token_start(struct exchange *ex) {
                                     .form_len = m->form_len,
                                     .address = m->address,
                                     .peer = m->peer,
+                                    .peer_ends = front_peer_ends(&loop_connection(ex->req)->peer),
                                     .anonymous_allowed = ex->listener->identify == IDENTIFY_OPTIONAL};
     atomic_fetch_add(&ex->gateway->asking, 1);
     exchange_ask(ex);

@@ -24,6 +24,7 @@ struct grant {
     void *ctx;
     struct ask ask;
     struct identity *peer;
+    int64_t peer_ends; ///< INT64_MAX: it does not say.
     bool post, anonymous_allowed;
 };
 
@@ -95,7 +96,8 @@ static void give(struct grant *g, const struct known *k, const struct token_clai
     finish(g, &a, &body);
 }
 
-static void grant_to(struct grant *g, const struct identity *who, const struct check_result *r) {
+/// `who_ends`: when what they showed ends.
+static void grant_to(struct grant *g, const struct identity *who, int64_t who_ends, const struct check_result *r) {
     struct known *k = identities_known(g->x);
     struct buf scope;
     buf_init(&scope, SCOPE_TEXT_MAX);
@@ -106,12 +108,14 @@ static void grant_to(struct grant *g, const struct identity *who, const struct c
                              .scope = scope.data != NULL ? scope.data : (char *)"",
                              .from = (char *)r->from,
                              .issued = now,
-                             .ends = ends < r->ends ? ends : r->ends};
+                             .ends = ends < who_ends ? ends : who_ends};
     c.group_count = who != NULL ? identity_groups(who, &groups) : 0;
     c.groups = (char **)groups;
     if (k->keys == NULL)
         refuse(g, 503, "UNAVAILABLE", "server_error", "this gateway gives no tokens: it has no state directory", 0,
                NULL);
+    else if (c.ends <= now)
+        refuse(g, 401, "UNAUTHORIZED", "invalid_client", "what you are known by has just ended", 0, NULL);
     else if (!fits)
         refuse(g, 400, "UNSUPPORTED", "invalid_scope", "too much scope is asked for", 0, NULL);
     else
@@ -132,11 +136,11 @@ static void on_checked(void *ctx, const struct check_result *r) {
     else if (a->verdict == IDENTITY_BAD)
         refuse(g, 401, "UNAUTHORIZED", "invalid_grant", a->plain.text, 0, &a->reason);
     else if (a->verdict == IDENTITY_KNOWN)
-        grant_to(g, a->identity, r);
+        grant_to(g, a->identity, r->ends, r);
     else if (unknown && g->peer != NULL)
-        grant_to(g, g->peer, r);
+        grant_to(g, g->peer, g->peer_ends, r);
     else if (g->anonymous_allowed)
-        grant_to(g, NULL, r);
+        grant_to(g, NULL, r->ends, r);
     else
         refuse(g, 401, "UNAUTHORIZED", "invalid_client", "a user name and password, a token or a certificate is needed",
                0, NULL);
@@ -182,6 +186,7 @@ void identity_token(struct identities *x, const struct token_request *q, token_f
                         .answer = answer,
                         .ctx = ctx,
                         .peer = identity_ref(q->peer),
+                        .peer_ends = q->peer_ends > 0 ? q->peer_ends : INT64_MAX,
                         .post = q->form != NULL,
                         .anonymous_allowed = q->anonymous_allowed};
     const char *text = g->post ? q->form : q->query != NULL ? q->query : "";

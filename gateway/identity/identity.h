@@ -47,6 +47,7 @@ struct oidc_settings {
     const char *jwks; ///< An absolute file, or an https URL.
     const char *ca;   ///< For that URL, beside the system's; or NULL.
     const char *name_claim, *groups_claim;
+    const char *proxy, *no_proxy; ///< On the way to that URL; a NULL `proxy`: none, whatever the environment says.
 };
 
 struct identity_settings {
@@ -115,6 +116,7 @@ struct token_request {
     size_t form_len;
     const char *address;
     struct identity *peer; ///< By certificate, or NULL.
+    int64_t peer_ends;     ///< When that certificate ends, which no token for it outlives; 0: it does not say.
     bool anonymous_allowed;
 };
 

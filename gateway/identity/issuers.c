@@ -9,7 +9,9 @@
 
 #include "mirrors/base/buf.h"
 #include "mirrors/base/clock.h"
+#include "mirrors/base/host.h"
 #include "mirrors/base/mem.h"
+#include "mirrors/upstream/proxy.h"
 
 #include <curl/curl.h>
 #include <stdlib.h>
@@ -37,7 +39,9 @@ struct issuer *issuer_new(const struct oidc_settings *s, struct err *err) {
                                          .jwks = mem_strdup(s->jwks),
                                          .ca = mem_strdup(s->ca),
                                          .name_claim = mem_strdup(s->name_claim != NULL ? s->name_claim : "sub"),
-                                         .groups_claim = mem_strdup(s->groups_claim)};
+                                         .groups_claim = mem_strdup(s->groups_claim),
+                                         .proxy = mem_strdup(s->proxy),
+                                         .no_proxy = mem_strdup(s->no_proxy)};
     i->remote = strncmp(s->jwks, "https://", 8) == 0;
     i->tried_ms = i->next_ms = INT64_MIN;
     bool ok = true;
@@ -70,6 +74,8 @@ void issuer_unref(struct issuer *i) {
     free((char *)i->settings.ca);
     free((char *)i->settings.name_claim);
     free((char *)i->settings.groups_claim);
+    free((char *)i->settings.proxy);
+    free((char *)i->settings.no_proxy);
     jwks_unref(i->keys);
     free(i);
 }
@@ -82,7 +88,8 @@ bool issuer_same(const struct issuer *i, const struct oidc_settings *s) {
     return same_text(i->settings.issuer, s->issuer) && same_text(i->settings.audience, s->audience) &&
            same_text(i->settings.jwks, s->jwks) && same_text(i->settings.ca, s->ca) &&
            same_text(i->settings.name_claim, s->name_claim != NULL ? s->name_claim : "sub") &&
-           same_text(i->settings.groups_claim, s->groups_claim);
+           same_text(i->settings.groups_claim, s->groups_claim) && same_text(i->settings.proxy, s->proxy) &&
+           same_text(i->settings.no_proxy, s->no_proxy);
 }
 
 bool issuer_may_ask(struct issuer *i, int64_t now_ms) {
@@ -110,10 +117,20 @@ static int go_on(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t
     return stopping;
 }
 
+/// The configuration's proxy, decided as for registries.
+static const char *proxy_for(const struct oidc_settings *s) {
+    struct hostport at;
+    const char *host = s->jwks + strlen("https://");
+    bool ok = s->proxy != NULL && hostport_parse(host, strcspn(host, "/?#"), &at, NULL);
+    return ok && proxy_applies(s->no_proxy, at.host) ? s->proxy : "";
+}
+
 static void set_options(CURL *e, struct identities *x, const struct issuer *i, struct buf *body, char *error) {
     curl_easy_setopt(e, CURLOPT_URL, i->settings.jwks);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "https");
     curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_PROXY, proxy_for(&i->settings)); // "": none, the environment's neither.
+    curl_easy_setopt(e, CURLOPT_NOPROXY, "");
     curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);

@@ -212,8 +212,12 @@ static void look_at_issuer(struct identities *x, struct issuer *i) {
 static void rotate_when_old(struct identities *x, const struct known *k) {
     struct err err = {""};
     int64_t now = time(NULL);
-    if (k->keys != NULL && token_keys_newest(k->keys) + TOKEN_ROTATED_AFTER_S <= now)
-        tell_err(x, token_keys_rotate(k->state_directory, now, TOKEN_ROTATED_AFTER_S, &err), &err);
+    if (k->keys == NULL || token_keys_newest(k->keys) + TOKEN_ROTATED_AFTER_S > now)
+        return;
+    bool ok = token_keys_rotate(k->state_directory, now, TOKEN_ROTATED_AFTER_S, &err);
+    if (!ok)
+        err_prefix(&err, "no new key for tokens, which is tried again in an hour: ");
+    tell_err(x, ok, &err);
 }
 
 void known_renew(struct identities *x) {

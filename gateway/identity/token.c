@@ -175,7 +175,7 @@ char *identity_issue(const char *directory, const char *name, const char *const 
     c.ends = now + lifetime_s;
     if ((c.name = token_name(name, err)) != NULL && copy_groups(&c, groups, group_count, err) &&
         state_directory(directory, true, err) == STATE_OK) {
-        int lock = token_lock(directory, err);
+        int lock = token_lock(directory, true, err);
         if (lock >= 0) {
             token = issue_locked(directory, &c, now, err);
             token_unlock(lock);

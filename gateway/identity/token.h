@@ -46,8 +46,8 @@ int64_t token_keys_newest(const struct token_keys *k);
 /// Read them; make the first one if there is none.
 struct token_keys *token_keys_load(const char *state_directory, int64_t now, struct err *err);
 
-/// Make a new key; one that is younger than `unless_younger_s` stays the newest (0: always). Keys whose tokens have
-/// ended are left out.
+/// Make a new key; one that is younger than `unless_younger_s` stays the newest (0: none does). Keys whose tokens have
+/// ended are left out. Who says 0 waits for others that are at the files; a gateway, which does not, tries later.
 bool token_keys_rotate(const char *state_directory, int64_t now, int64_t unless_younger_s, struct err *err);
 
 // --- revocations ---
@@ -62,6 +62,9 @@ struct token_revoked *token_revoked_load(const char *state_directory, struct err
 
 /// `id` is 32 hexadecimal digits as a token's "jti", or else a name; "alice" is "user:alice".
 bool token_revoke(const char *state_directory, const char *id_or_name, int64_t now, struct err *err);
+
+/// Can a token be revoked by this id: has it the form of ours?
+bool token_is_id(const char *id);
 
 /// Is a token of this id (may be NULL) or name, issued at `iat`, revoked?
 bool token_is_revoked(const struct token_revoked *r, const char *id, const char *name, int64_t iat);

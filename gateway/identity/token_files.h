@@ -27,8 +27,8 @@ const struct token_key *token_keys_signing(const struct token_keys *k, int64_t n
 /// Note in the file that a token of this key lasts until then. Under token_lock().
 bool token_keys_keep(const char *directory, const char *kid, int64_t until, struct err *err);
 
-/// Who changes a file of ours holds this; -1 on failure.
-int token_lock(const char *state_directory, struct err *err);
+/// Who changes a file of ours holds this; -1 on failure, and when another has it and this one would not `wait`.
+int token_lock(const char *state_directory, bool wait, struct err *err);
 void token_unlock(int fd);
 
 /// `bytes` random bytes as text: 2 * bytes + 1.

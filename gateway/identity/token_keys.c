@@ -29,13 +29,17 @@ enum { P256 = 32, KEYS_TEXT_MAX = 256 * 1024, KEY_ID_BYTES = 8 };
 
 // --- the lock ---
 
-int token_lock(const char *state_directory, struct err *err) {
+static const char *lock_failure(int error) {
+    return error == EWOULDBLOCK ? "another process holds it" : strerror(error);
+}
+
+int token_lock(const char *state_directory, bool wait, struct err *err) {
     char *path = mem_printf("%s/token.lock", state_directory);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), got = -1;
-    while (fd >= 0 && (got = flock(fd, LOCK_EX)) != 0 && errno == EINTR)
+    while (fd >= 0 && (got = flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB)) != 0 && errno == EINTR)
         continue;
     if (got != 0) {
-        err_set(err, "%s: %s", path, strerror(errno));
+        err_set(err, "%s: %s", path, lock_failure(errno));
         if (fd >= 0)
             close(fd);
         fd = -1;
@@ -268,7 +272,7 @@ static struct token_keys *rotated(const struct token_keys *old, int64_t now, str
 }
 
 bool token_keys_rotate(const char *directory, int64_t now, int64_t unless_younger_s, struct err *err) {
-    int lock = token_lock(directory, err);
+    int lock = token_lock(directory, unless_younger_s == 0, err);
     if (lock < 0)
         return false;
     struct token_keys *old = token_keys_load(directory, now, err), *k = NULL;

@@ -129,7 +129,7 @@ bool token_is_revoked(const struct token_revoked *r, const char *id, const char 
 
 // --- revoking ---
 
-static bool is_id(const char *s) {
+bool token_is_id(const char *s) {
     return strlen(s) == TOKEN_ID_LEN && strspn(s, "0123456789abcdef") == TOKEN_ID_LEN;
 }
 
@@ -170,9 +170,9 @@ static bool write_all(const char *directory, const struct token_revoked *r, cons
 }
 
 bool token_revoke(const char *directory, const char *id_or_name, int64_t now, struct err *err) {
-    bool is_name = !is_id(id_or_name);
+    bool is_name = !token_is_id(id_or_name);
     char *what = is_name ? revoked_name(id_or_name, err) : mem_strdup(id_or_name);
-    int lock = what == NULL ? -1 : token_lock(directory, err);
+    int lock = what == NULL ? -1 : token_lock(directory, true, err);
     struct token_revoked *r = lock < 0 ? NULL : token_revoked_load(directory, err);
     bool ok = r != NULL && write_all(directory, r, what, is_name, now, err);
     token_revoked_unref(r);

@@ -20,6 +20,7 @@ struct task {
     void *ctx;
     bool deaf;      ///< Nobody listens any more.
     bool failed;    ///< Something of it did not work: the end says so.
+    bool unusable;  ///< It failed as it is not worded as it has to be.
     struct err end; ///< The end's sentence.
 };
 

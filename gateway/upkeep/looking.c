@@ -33,7 +33,7 @@ static bool patterns_read(struct task *t, struct patterns *out) {
         out->all = mem_resize(out->all, n + 1, sizeof(*out->all));
         if (!pattern_parse(word, &out->all[n], &t->end)) {
             err_prefix(&t->end, "%s: ", word);
-            t->failed = true;
+            t->failed = t->unusable = true;
             patterns_free(out);
             return false;
         }
@@ -207,14 +207,16 @@ static bool collect(void *ctx, const struct store_item *i) {
     return true;
 }
 
-static bool report_removed(struct task *t, const struct doomed *d, uint64_t freed) {
+/// `freed` NULL: it was not removed, so nobody knows.
+static bool report_removed(struct task *t, const struct doomed *d, const uint64_t *freed) {
     struct buf b;
     buf_init(&b, UPKEEP_LINE_MAX);
     line_begin(&b, "removed");
     line_string(&b, "registry", d->registry);
     line_string(&b, "repository", d->repository);
     line_string(&b, "tag", d->tag);
-    line_number(&b, "freed", freed);
+    if (freed != NULL)
+        line_number(&b, "freed", *freed);
     line_end(&b);
     bool heard = task_say(t, &b);
     buf_deinit(&b);
@@ -235,7 +237,7 @@ static void remove_all(struct removal *r, bool dry_run) {
         freed += bytes;
         done++;
         last = d;
-        report_removed(r->task, d, bytes);
+        report_removed(r->task, d, dry_run ? NULL : &bytes);
     }
     if (dry_run)
         err_set(&r->task->end, "%zu would be removed", done);
@@ -248,7 +250,7 @@ static bool names_no_digest(struct task *t, const struct patterns *p) {
     for (size_t i = 0; i < p->count; i++) {
         if (p->all[i].digest == NULL)
             continue;
-        t->failed = true;
+        t->failed = t->unusable = true;
         return err_set(&t->end,
                        "what is removed is named by tag or repository: content goes when none of them holds it");
     }
@@ -260,7 +262,7 @@ void task_rm(struct task *t) {
     if (!patterns_read(t, &r.patterns))
         return;
     if (r.patterns.count == 0) {
-        t->failed = true;
+        t->failed = t->unusable = true;
         err_set(&t->end, "name what is to be removed; \"**\" is everything");
     } else if (names_no_digest(t, &r.patterns)) {
         // Then the repositories that hold digests without a tag.

@@ -93,6 +93,8 @@ static void say_end(struct task *t) {
     buf_init(&b, UPKEEP_LINE_MAX);
     line_begin(&b, "end");
     line_boolean(&b, "ok", !t->failed);
+    if (t->unusable)
+        line_boolean(&b, "unusable", true);
     line_string(&b, "message", t->end.text);
     line_end(&b);
     task_say(t, &b);
@@ -124,7 +126,7 @@ static void run(struct task *t) {
     const char *name = json_get_string(t->request, "command");
     if (!is_list_of_strings(json_get(t->request, "words"), UPKEEP_WORDS_MAX) ||
         !is_list_of_strings(json_get(t->request, "platforms"), UPKEEP_PLATFORMS_MAX)) {
-        t->failed = true;
+        t->failed = t->unusable = true;
         err_set(&t->end, "at most %d names or patterns and %d platforms can be given", (int)UPKEEP_WORDS_MAX,
                 (int)UPKEEP_PLATFORMS_MAX);
         return;
@@ -135,7 +137,7 @@ static void run(struct task *t) {
             return;
         }
     }
-    t->failed = true;
+    t->failed = t->unusable = true;
     err_set(&t->end, "this gateway does not know that command; is it of another version?");
 }
 
@@ -145,7 +147,7 @@ void upkeep_run(const struct upkeep *u, const char *request, size_t len, int fd,
     t.request = root;
     t.config = u->config(u->ctx);
     if (root == NULL)
-        t.failed = true;
+        t.failed = t.unusable = true;
     else
         run(&t);
     say_end(&t);

@@ -39,7 +39,7 @@ def people(bed, tmp_path_factory):
     made["good"] = certificate(folder, "good", "DNS:ci.example.test", ca)
     made["stranger"] = certificate(folder, "stranger", "DNS:ci.example.test", stranger)
     made["cn"] = certificate(folder, "cn-only", "IP:10.0.0.1", ca)
-    for name, start, end in (("ended", -30, -1), ("future", 5, 30)):
+    for name, start, end in (("ended", -30, -1), ("future", 5, 30), ("ending", -1, 90 / 86400)):
         made[name] = dated(folder, name, ca, start, end)
     made["crl"] = revocations(folder, ca, made["good"][0])
     return made
@@ -166,6 +166,19 @@ def test_required_with_challenge_asks(knows, repo):
         f'Bearer realm="https://{OWN}:{gateway.tls_port}/token",service="{OWN}:{gateway.tls_port}"'
 
 
+@pytest.mark.parametrize("challenge", [False, True])
+@pytest.mark.parametrize("target, method", [("/nothing", "GET"), ("/v2/x/../y/manifests/1", "GET"), ("/v2/take.test/a/manifests/%2e", "GET"),
+                                            ("/v2/take.test/a/manifests/1", "PATCH"), ("/pullgate/v1/report", "GET")])
+def test_nobody_learns_what_was_wrong_with_a_request(knows, challenge, target, method):
+    gateway = knows(identify="required", challenge=challenge)
+    got = ask(gateway, target, method=method)
+    assert got.status == (401 if challenge else 403) and got.line["reason"] == "unidentified", got
+    assert (got.header("www-authenticate") is not None) == challenge
+    known = ask(gateway, target, basic("alice", PASSWORD), method=method)
+    assert known.status not in (200, 401) and known.line["reason"] in ("request", "action"), known
+    assert ask(gateway, target, basic("alice", FORMER_PASSWORD), method=method).line["reason"] == "credential"
+
+
 @pytest.mark.parametrize("host", ["evil\"x", "a b", "x\",service=\"y", ""])
 def test_a_challenge_holds_no_strangers_words(knows, host):
     got = ask(knows(identify="required", challenge=True), "/v2/", host=host)
@@ -254,6 +267,14 @@ def test_a_token_for_a_password(knows, up, repo):
     _, token = token_of(gateway, form={"grant_type": "password", "username": "alice", "password": PASSWORD, "scope": scope})
     assert ask(gateway, manifest_of(repo), bearer(token)).status == 200
     assert PASSWORD not in gateway.output()
+
+
+def test_a_token_ends_with_the_certificate_it_was_given_for(knows, people):
+    gateway = knows(identify="required", challenge=True, client_ca=str(people["ca"]))
+    for which, least, most in (("good", 299, 300), ("ending", 1, 90)):
+        got, token = token_of(gateway, shows=people[which])
+        seconds = json.loads(got.body)["expires_in"]
+        assert token and least <= seconds <= most, (which, got.body)
 
 
 def test_no_token_for_a_bad_password_or_nobody(knows):

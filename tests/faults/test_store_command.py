@@ -129,6 +129,7 @@ def test_rm_a_tag_and_a_repository(keeping, at, reopened, up, repo):
     gateway = at(keeping)
     dry = store(gateway, "rm", "--dry-run", f"{PLACE}/{one.repo}", "--json")
     assert dry.status == 0 and [r["repository"] for r in dry.lines("removed")] == [one.repo], dry
+    assert "freed" not in dry.lines("removed")[0], "nobody knows before"
     assert len(store(gateway, "ls", "--json").lines("item")) == 2
     assert store(gateway, "rm", f"{PLACE}/{two.repo}:1").status == 0
     assert [item["repository"] for item in store(gateway, "ls", "--json").lines("item")] == [one.repo]
@@ -158,8 +159,11 @@ def test_rm_while_it_is_read(keeping, up, repo):
     assert reader.drain(60) == content
 
 
-def test_rm_needs_a_name(keeping, at):
-    assert store(at(keeping), "rm").status != 0
+@pytest.mark.parametrize("words", [["rm"], ["rm", "a@sha256:" + "0" * 64], ["ls", "["], ["warm"], ["stat", "x"], ["verify", "x"],
+                                   ["verify", "--rate", "much"], ["export", "x"], ["import"], ["lss"], ["ls", "--nothing"]])
+def test_what_cannot_be_used_is_told_as_that(keeping, at, words):
+    seen = store(at(keeping), *words)
+    assert seen.status == 2, seen
 
 
 # --- warm ---

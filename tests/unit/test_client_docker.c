@@ -134,6 +134,13 @@ Test(client_docker, merge) {
         {"/etc/docker/certs.d/registry.corp.example.com/ca.crt", "x", true,
          "/etc/docker/certs.d/registry.corp.example.com/hosts.toml", NULL, "server", 0,
          "a direct registry's own folder stays as it is"},
+        {"/etc/docker/certs.d/gw.test:5443/hosts.toml", "server = \"https://evil.example.com\"\n", false,
+         "/etc/docker/certs.d/gw.test:5443/hosts.toml", "evil", NULL, 1,
+         "the gateway's own name led elsewhere is named"},
+        {"/etc/docker/certs.d/gw.test_5443_/hosts.toml", "server = [", true,
+         "/etc/docker/certs.d/gw.test_5443_/hosts.toml.pullgate-aside", "server", NULL, 0, "and ends with --strict"},
+        {"/etc/docker/certs.d/gw.test:5443/hosts.toml", "server = \"https://gw.test:5443\"\nca = \"/x\"\n", true,
+         "/etc/docker/certs.d/gw.test:5443/hosts.toml", "/x", NULL, 0, "one that leads to the gateway stays"},
         {"/etc/docker/certs.d/gw.test_5443_/ca.crt", "x", true, "/etc/docker/certs.d/gw.test_5443_/ca.crt", "x", NULL,
          0, "the gateway's other spelling too"},
     };

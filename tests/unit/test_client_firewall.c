@@ -178,6 +178,8 @@ Test(client_firewall, a_gateway_without_an_address) {
     struct err err = {""};
     cr_expect_not(plan_firewall(s, &options, p, &err), "rules that would cut the machine off are not made");
     cr_expect_not_null(strstr(err.text, "gateway.invalid"), "%s", err.text);
+    options.address = "192.0.2.77";
+    cr_expect(plan_firewall(s, &options, p, &err), "but where the address is given: %s", err.text);
     plan_free(p);
     client_site_free(s);
 }

@@ -213,6 +213,10 @@ static const struct {
     {"never reported", NULL, 0, "0123456789ab", COMPLIANCE_UNKNOWN},
     {"a clock that went back", HEAD ",\"verdict\":\"closed\",\"site\":\"0123456789ab\"}", -60, "0123456789ab",
      COMPLIANCE_COMPLIANT},
+    {"a clock that was years ahead", HEAD ",\"verdict\":\"closed\",\"site\":\"0123456789ab\"}", -3601, "0123456789ab",
+     COMPLIANCE_OUTDATED},
+    {"what is open is open at any time", HEAD ",\"verdict\":\"open\",\"site\":\"0123456789ab\"}", -999999,
+     "0123456789ab", COMPLIANCE_NON_COMPLIANT},
 };
 
 Test(compliance, verdict) {
@@ -323,6 +327,31 @@ Test(compliance, room) {
     cr_expect_eq(kept_count(r), REPORTS_MAX);
     cr_expect_not(is_kept(r, "user:first"), "the identified make room for each other");
     cr_expect(is_kept(r, "user:0"));
+    cr_expect_not(reports_keep(r, NULL, "10.0.0.1", of_machine("m", "1"), now), "there is no room for strangers now");
+    cr_expect_eq(kept_count(r), REPORTS_MAX);
+    cr_expect(is_kept(r, "user:0"), "not even the oldest of the identified makes room for one");
+    cr_expect(reports_keep(r, "user:0", "10.0.0.1", of_machine("m", "1"), now), "who is kept reports again");
+    reports_free(r);
+}
+
+Test(compliance, room_of_a_network) {
+    struct reports *r = reports_new(NULL, NULL, NULL, NULL);
+    char address[64];
+    for (int i = 0; i < REPORTS_PER_ADDRESS_MAX + 5; i++) {
+        snprintf(address, sizeof address, "2001:db8::%x", i + 1);
+        cr_expect(reports_keep(r, NULL, address, of_machine("m", "1"), now));
+    }
+    cr_expect_eq(kept_count(r), REPORTS_PER_ADDRESS_MAX, "a /64 is one address, however many it has");
+    cr_expect_not(is_kept(r, "2001:db8::5 1"), "its oldest made room");
+    cr_expect(is_kept(r, "2001:db8::6 1"));
+    cr_expect(reports_keep(r, NULL, "2001:db8::6", of_machine("m", "1"), now), "the same again");
+    cr_expect(reports_keep(r, NULL, "2001:db8:0:1::1", of_machine("m", "1"), now), "another network is another");
+    cr_expect_eq(kept_count(r), REPORTS_PER_ADDRESS_MAX + 1);
+    for (int i = 0; i < REPORTS_PER_ADDRESS_MAX; i++) {
+        snprintf(address, sizeof address, "::ffff:10.0.%d.%d", i / 250, i % 250);
+        reports_keep(r, NULL, address, of_machine("m", "1"), now);
+    }
+    cr_expect_eq(kept_count(r), 2 * REPORTS_PER_ADDRESS_MAX + 1, "IPv4 addresses in IPv6 are no network");
     reports_free(r);
 }
 
@@ -392,6 +421,8 @@ Test(compliance, damaged_file) {
         {"something behind the report",
          "{\"address\":\"a\",\"received\":1,\"report\":" HEAD ",\"verdict\":\"closed\"},\"x\":1}"},
         {"an empty line", ""},
+        {"a time before time",
+         "{\"address\":\"a\",\"received\":-9223372036854775808,\"report\":" HEAD ",\"verdict\":\"closed\"}}"},
     };
     char *directory = make_directory(), heard[ERR_TEXT_MAX] = "";
     char *file = mem_printf("%s/" REPORTS_FILE, directory);
@@ -528,6 +559,25 @@ Test(compliance, listing) {
     m = json_get(root, "machines")->child;
     cr_expect_eq(json_get(json_get(m, "report"), "findings")->count, 1);
     json_free(root);
+    reports_free(r);
+    config_unref(c);
+}
+
+Test(compliance, expected_names_are_not_claimed) {
+    struct config *c = configured("{\"compliance\":{\"expected\":[\"cert:web-1\",\"user:ci\",\"web-2\"]}}");
+    struct reports *r = reports_new(NULL, NULL, NULL, NULL);
+    report(r, c, NULL, "cert:web-1", "closed", now);
+    report(r, c, NULL, "user:ci", "closed", now);
+    report(r, c, NULL, "web-2", "closed", now);
+    struct json *root = listed(r, c, "status=unknown");
+    const struct json *m = json_get(root, "machines")->child;
+    cr_assert(m != NULL && m->next != NULL && m->next->next == NULL, "both are still missing");
+    cr_expect_str_eq(json_get_string(m, "name"), "cert:web-1");
+    cr_expect_str_eq(json_get_string(m->next, "name"), "user:ci");
+    json_free(root);
+    report(r, c, "cert:web-1", "anything", "closed", now);
+    report(r, c, "user:ci", "anything", "closed", now);
+    expect_listed(r, c, "status=unknown", "");
     reports_free(r);
     config_unref(c);
 }

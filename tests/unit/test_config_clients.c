@@ -45,6 +45,8 @@ static const struct {
     {"a direct registry of another type", CLIENTS("\"direct\":[\"r.corp\",2]"),
      "clients.direct[1]: expected a registry's host"},
     {"no_proxy of everything", CLIENTS("\"no_proxy\":[\"*\"]"), "clients.no_proxy[0]: \"*\" would send every request"},
+    {"no_proxy of every address", CLIENTS("\"no_proxy\":[\"0.0.0.0/0\"]"),
+     "clients.no_proxy[0]: \"0.0.0.0/0\" would send"},
     {"two in one", CLIENTS("\"no_proxy\":[\"a,b\"]"), "clients.no_proxy[0]: expected a host name"},
     {"an empty one", CLIENTS("\"no_proxy\":[\"\"]"), "clients.no_proxy[0]: expected a host name"},
     {"takeover in words", CLIENTS("\"takeover\":\"yes\""), "clients.takeover: expected true or false"},

@@ -334,6 +334,15 @@ static char *token_in(const struct house *h) {
     return copy;
 }
 
+static int64_t expires_in(const struct house *h) {
+    struct json *root = json_parse(h->body, strlen(h->body), JSON_STRICT, NULL);
+    const struct json *value = json_get(root, "expires_in");
+    cr_assert(value != NULL && value->is_integer, "%s", h->body);
+    int64_t seconds = value->integer;
+    json_free(root);
+    return seconds;
+}
+
 static void ask(struct house *h, struct token_request q) {
     int before = h->answers;
     q.address = q.address != NULL ? q.address : "192.0.2.1";
@@ -521,6 +530,15 @@ Test(identity, tokens_given) {
     check_bearer(&h, by_certificate);
     cr_expect_str_eq(h.name, "cert:ci.example.com");
     cr_expect_str_eq(h.scope, "", "a token for which nothing was asked is for nothing but signing in");
+    ask(&h, (struct token_request){.query = "", .peer = i, .peer_ends = time(NULL) + 40});
+    cr_assert_eq(h.status, 200, "%s", h.body);
+    cr_expect(expires_in(&h) > 30 && expires_in(&h) <= 40, "it does not outlive the certificate: %s", h.body);
+    ask(&h, (struct token_request){.query = "", .peer = i, .peer_ends = time(NULL) + 100000});
+    cr_expect_eq(expires_in(&h), 300, "nor does a certificate lengthen it: %s", h.body);
+    ask(&h, (struct token_request){.authorization = basic, .query = "", .peer = i, .peer_ends = time(NULL) + 40});
+    cr_expect_eq(expires_in(&h), 300, "who says a password is not known by the certificate: %s", h.body);
+    ask(&h, (struct token_request){.query = "", .peer = i, .peer_ends = time(NULL) - 1});
+    cr_expect_eq(h.status, 401, "one that has just ended: %s", h.body);
     identity_unref(i);
     free(basic), free(wrong), free(token), free(as_password), free(narrow), free(nobody), free(by_certificate);
     close_house(&h);
@@ -567,15 +585,107 @@ Test(identity, without_the_keys_every_token_is_bad) {
     close_house(&h);
 }
 
-static char *issuer_token(const struct kit_key *k, const char *kid, int64_t lifetime) {
+/// `more`: claims beyond the usual, with a comma before each.
+static char *issuer_token_with(const struct kit_key *k, const char *kid, int64_t lifetime, const char *more) {
     char *header = mem_printf("{\"alg\":\"ES256\",\"kid\":\"%s\"}", kid);
     char *claims = mem_printf("{\"iss\":\"https://i\",\"aud\":\"pullgate\",\"sub\":\"alice\",\"groups\":[\"dev\"],"
-                              "\"iat\":%ld,\"exp\":%ld}",
-                              (long)time(NULL), (long)(time(NULL) + lifetime));
+                              "\"iat\":%ld,\"exp\":%ld%s}",
+                              (long)time(NULL), (long)(time(NULL) + lifetime), more);
     char *token = kit_token(k, "ES256", NULL, header, claims);
     free(header);
     free(claims);
     return token;
+}
+
+static char *issuer_token(const struct kit_key *k, const char *kid, int64_t lifetime) {
+    return issuer_token_with(k, kid, lifetime, "");
+}
+
+/// Until the keeper has seen what was revoked.
+static void await_bad(struct house *h, const char *token) {
+    for (int i = 0; i < 200; i++) {
+        check_bearer(h, token);
+        if (h->bad == 1)
+            return;
+        usleep(50000);
+    }
+    cr_expect_eq(h->bad, 1, "it is still good");
+}
+
+Test(identity, what_came_of_an_issuers_token_ends_with_it) {
+    static const struct {
+        const char *why, *jti, *revoked;
+    } rows[] = {
+        {"an id in the form of ours", ",\"jti\":\"0123456789abcdef0123456789abcdef\"", "0123456789abcdef0123456789abcdef"},
+        {"an id of another form: by name", ",\"jti\":\"5e4f0e1c-86aa-4a3f-9b1f-1d1f5d1c0001\"", "alice"},
+        {"no id: by name", "", "alice"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct house h;
+        open_house(&h);
+        struct kit_key *k = kit_key_new(KIT_P256);
+        char *document = kit_jwks(kit_jwk(k, "one", ""), NULL), *file = mem_printf("%s/jwks.json", h.directory);
+        struct oidc_settings issuer = {.issuer = "https://i", .audience = "pullgate", .jwks = file, .name_claim = "sub"};
+        write_file(file, document, 0600);
+        h.settings.oidc = &issuer;
+        h.settings.oidc_count = 1;
+        start(&h);
+        char *theirs = issuer_token_with(k, "one", 3600, rows[i].jti), *basic = kit_basic("x", theirs);
+        ask(&h, (struct token_request){.authorization = basic, .query = ""});
+        cr_assert_eq(h.status, 200, "%s: %s %s", rows[i].why, h.body, h.reason);
+        char *ours = token_in(&h), *again = kit_basic("x", ours);
+        ask(&h, (struct token_request){.authorization = again, .query = ""});
+        char *grandchild = token_in(&h);
+        check_bearer(&h, grandchild);
+        cr_expect_eq(h.known, 1, "%s: %s", rows[i].why, h.reason);
+        cr_assert(identity_revoke(h.state, rows[i].revoked, NULL));
+        await_bad(&h, ours);
+        check_bearer(&h, grandchild);
+        cr_expect_eq(h.bad, 1, "%s: what came of what came of it", rows[i].why);
+        check_bearer(&h, theirs);
+        cr_expect_eq(h.bad, 1, "%s: itself", rows[i].why);
+        free(theirs), free(basic), free(ours), free(again), free(grandchild), free(document), free(file);
+        close_house(&h);
+        kit_key_free(k);
+    }
+}
+
+Test(identity, an_issuer_is_asked_through_no_proxy_but_the_configurations) {
+    static const struct {
+        const char *why, *proxy, *no_proxy;
+        bool reached;
+    } rows[] = {
+        {"the environment's is not used", NULL, NULL, true},
+        {"the configuration's is", "http://127.0.0.1:1", NULL, false},
+        {"but where it says not", "http://127.0.0.1:1", "127.0.0.1,localhost", true},
+    };
+    setenv("https_proxy", "http://127.0.0.1:1", 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct house h;
+        char ca[64], url[64];
+        open_house(&h);
+        struct jwks_server *server = jwks_server_new(ca, url);
+        struct kit_key *k = kit_key_new(KIT_P256);
+        char *document = kit_jwks(kit_jwk(k, "one", ""), NULL), *token = issuer_token(k, "one", 300);
+        struct oidc_settings issuer = {.issuer = "https://i",
+                                       .audience = "pullgate",
+                                       .jwks = url,
+                                       .ca = ca,
+                                       .proxy = rows[i].proxy,
+                                       .no_proxy = rows[i].no_proxy};
+        jwks_server_set(server, document);
+        h.settings.oidc = &issuer;
+        h.settings.oidc_count = 1;
+        start(&h);
+        check_bearer(&h, token);
+        cr_expect_eq(h.known, rows[i].reached, "%s: %s", rows[i].why, h.reason);
+        free(document), free(token);
+        close_house(&h);
+        jwks_server_free(server);
+        unlink(ca);
+        kit_key_free(k);
+    }
+    unsetenv("https_proxy");
 }
 
 Test(identity, an_issuer_is_asked_for_an_unknown_key_once) {

@@ -185,6 +185,24 @@ Test(plan, modes) {
     }
 }
 
+/// A secret that somebody made readable is closed again, and no readable copy of it is left.
+Test(plan, a_secret_is_closed_again) {
+    char *root = kit_root();
+    struct client_plan *p = text_plan("/etc/f", 0600);
+    struct kit_run r = write_plan(p, root, false);
+    kit_done(&r);
+    set_mode(root, "/etc/f", 0644);
+    r = write_plan(p, root, false);
+    cr_expect_eq(mode_of(root, "/etc/f"), 0600, "%s", r.out);
+    cr_expect_not(kit_is(root, "/etc/f.pullgate-backup"), "%s", r.out);
+    kit_done(&r);
+    r = write_plan(p, root, false);
+    cr_expect_eq(r.result.same, 1, "%s", r.out);
+    kit_done(&r);
+    plan_free(p);
+    kit_drop(root);
+}
+
 Test(plan, backups_are_numbered) {
     char *root = kit_root();
     kit_put(root, "/f", "1\n");
@@ -313,6 +331,20 @@ Test(plan, aside) {
         plan_free(p);
         kit_drop(root);
     }
+}
+
+/// A report of what could not be written is read by more people than the file would be.
+Test(plan, secrets_are_not_shown) {
+    char *root = kit_root();
+    kit_put(root, "/etc/secret", NULL);
+    struct client_plan *p = plan_new();
+    plan_text(p, "/etc/secret", 0600, "token\n");
+    struct kit_run r = write_plan(p, root, true);
+    cr_expect_eq(r.result.refused, 1, "%s", r.out);
+    cr_expect_null(strstr(r.out, "token"), "%s", r.out);
+    kit_done(&r);
+    plan_free(p);
+    kit_drop(root);
 }
 
 /// What a person must change on this machine is told, and is no success.

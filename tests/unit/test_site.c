@@ -154,7 +154,8 @@ Test(site, registries) {
                                          "\"r.example.com:5000\":{\"redirect_hosts\":[\"cdn.example.com\"]}},"
                                          "\"message\":\"Ask platform@example.com\",\"clients\":{"
                                          "\"direct\":[\"Registry.corp.example.com\",\"registry.corp.example.com:443\"],"
-                                         "\"no_proxy\":[\"git.corp.example.com\"],\"takeover\":true}}",
+                                         "\"no_proxy\":[\"git.corp.example.com\"],\"takeover\":true},"
+                                         "\"mode\":\"monitor\"}",
                                          &err);
     cr_assert_not_null(site, "%s", err.text);
     for (size_t i = 0; i < sizeof host_rows / sizeof host_rows[0]; i++)
@@ -165,6 +166,7 @@ Test(site, registries) {
     expect_text(site->direct[0], "registry.corp.example.com", "canonical");
     cr_expect_eq(site->no_proxy_count, 1);
     cr_expect(site->takeover);
+    cr_expect(site->monitor);
     client_site_free(site);
 }
 
@@ -215,7 +217,10 @@ static const struct {
     {"a direct registry that leads out of its folder",
      "{\"format\":1,\"gateway\":\"https://gw\",\"direct\":[\"../../etc\"]}", "\"direct\": "},
     {"a direct registry of another type", "{\"format\":1,\"gateway\":\"https://gw\",\"direct\":[1]}", "\"direct\": "},
+    {"no_proxy of every address", "{\"format\":1,\"gateway\":\"https://gw\",\"no_proxy\":[\"::/0\"]}",
+     "\"no_proxy\": \"::/0\" would send"},
     {"no_proxy with a comma", "{\"format\":1,\"gateway\":\"https://gw\",\"no_proxy\":[\"a,b\"]}", "\"no_proxy\": "},
+    {"monitor in words", "{\"format\":1,\"gateway\":\"https://gw\",\"monitor\":1}", "\"monitor\": "},
     {"takeover in words", "{\"format\":1,\"gateway\":\"https://gw\",\"takeover\":\"yes\"}", "\"takeover\": "},
     {"a relative path", "{\"format\":1,\"gateway\":\"https://gw\",\"ca\":\"ca.crt\"}", "\"ca\": expected an absolute"},
     {"a certificate without its key", "{\"format\":1,\"gateway\":\"https://gw\",\"certificate\":\"/c\"}",
@@ -243,7 +248,8 @@ static const char whole[] =
     "{\"format\":1,\"gateway\":\"https://gw.example.com:5443\",\"proxy\":\"http://gw.example.com:3128\","
     "\"message\":\"Ask \\\"us\\\"\",\"registries\":[{\"name\":\"docker.io\",\"hosts\":[\"registry-1.docker.io\"]},"
     "{\"name\":\"*\",\"hosts\":[]}],\"direct\":[\"r.corp\"],\"no_proxy\":[\"10.0.0.0/8\"],\"takeover\":true,"
-    "\"ca\":\"/etc/pullgate/ca.crt\",\"certificate\":\"/c\",\"key\":\"/k\",\"headers\":{\"X-Team\":\"a\"}}\n";
+    "\"monitor\":true,\"ca\":\"/etc/pullgate/ca.crt\",\"certificate\":\"/c\",\"key\":\"/"
+    "k\",\"headers\":{\"X-Team\":\"a\"}}\n";
 
 Test(site, there_and_back) {
     struct err err = {0};
@@ -262,6 +268,10 @@ Test(site, there_and_back) {
     again->takeover = false;
     client_site_hash(again, second);
     cr_expect_str_neq(first, second, "another site, another hash");
+    again->takeover = true;
+    again->monitor = false;
+    client_site_hash(again, second);
+    cr_expect_str_neq(first, second, "a gateway that enforces is told from one that does not");
     client_site_free(again);
     client_site_free(site);
     free(own);

@@ -10,9 +10,11 @@
 #include "tests/unit/jwt_kit.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -150,6 +152,24 @@ Test(token_own, revoked_by_id_and_by_name) {
     mem_wipe(first);
     mem_wipe(second);
     mem_wipe(other);
+    directory_free(directory);
+}
+
+Test(token_own, a_gateway_waits_for_nobody) {
+    char *directory = directory_new(), *path = mem_printf("%s/token.lock", directory);
+    struct err err = {""};
+    int64_t now = time(NULL);
+    token_keys_unref(token_keys_load(directory, now - 100 * day, NULL));
+    int lock = open(path, O_RDWR | O_CREAT, 0600);
+    cr_assert(lock >= 0 && flock(lock, LOCK_EX) == 0);
+    cr_expect_not(token_keys_rotate(directory, now, 90 * day, &err), "somebody else is at it");
+    cr_expect(strstr(err.text, "another process holds it") != NULL, "%s", err.text);
+    close(lock);
+    cr_expect(token_keys_rotate(directory, now, 90 * day, &err), "and later it is made: %s", err.text);
+    struct token_keys *keys = token_keys_load(directory, now, NULL);
+    cr_expect_eq(token_keys_newest(keys), now);
+    token_keys_unref(keys);
+    free(path);
     directory_free(directory);
 }
 

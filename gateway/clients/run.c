@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Running another program for what it says, bounded in time and in length.
+// Running another program; see run.h.
 
-#include "gateway/doctor/machine.h"
+#include "gateway/clients/run.h"
 
-#include "mirrors/base/buf.h"
 #include "mirrors/base/clock.h"
 #include "mirrors/base/mem.h"
 
@@ -62,51 +61,59 @@ static pid_t start(const char *const *argv, const char *const *env, int output) 
     return pid;
 }
 
-/// True: it closed its outputs; false: the time is over.
-static bool collect(int fd, int64_t end, struct buf *out) {
+/// What can be had without waiting; false: there will be no more.
+static bool take(int fd, struct buf *out) {
     char piece[4096];
     for (;;) {
-        int64_t left = end - clock_ms();
-        struct pollfd waiting = {.fd = fd, .events = POLLIN};
-        if (left <= 0)
-            return false;
-        if (poll(&waiting, 1, left > 1000 ? 1000 : (int)left) <= 0)
-            continue;
         ssize_t got = read(fd, piece, sizeof piece);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
-            return true;
+            return got < 0 && errno == EAGAIN;
         size_t room = out->max - out->len;
         buf_add(out, piece, (size_t)got < room ? (size_t)got : room);
+        if (room == 0) // Whoever talks without end is not listened to without end.
+            return true;
     }
 }
 
-static int ended(pid_t pid, int64_t end) {
-    int status = 0;
-    while (waitpid(pid, &status, WNOHANG) == 0) {
-        if (clock_ms() >= end) {
-            kill(-pid, SIGKILL);
-            waitpid(pid, &status, 0);
-            return -2;
-        }
-        usleep(5000);
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+/// It may be collected with waitpid().
+static bool has_ended(pid_t pid) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
 }
 
-int machine_run(const char *const *argv, const char *const *env, unsigned seconds, struct buf *out) {
-    int ends[2];
+/// Until the program itself ends: a child that it left behind may keep the pipe for as long as it lives. False: the
+/// time is over.
+static bool listen_to(pid_t pid, int fd, int64_t end, struct buf *out) {
+    enum { LOOK_MS = 20 };
+    for (bool open = true;;) {
+        bool over = has_ended(pid);
+        open = open && take(fd, out);
+        if (over)
+            return true;
+        if (clock_ms() >= end)
+            return false;
+        struct pollfd waiting = {.fd = open && out->len < out->max ? fd : -1, .events = POLLIN};
+        poll(&waiting, 1, LOOK_MS);
+    }
+}
+
+int program_run(const char *const *argv, const char *const *env, unsigned seconds, struct buf *out) {
+    int ends[2], status = 0;
     if (pipe2(ends, O_CLOEXEC) != 0)
         return -1;
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
     int64_t end = clock_ms() + (int64_t)seconds * 1000;
     pid_t pid = start(argv, env, ends[1]);
     close(ends[1]);
-    if (pid < 0) {
-        close(ends[0]);
-        return -1;
-    }
-    collect(ends[0], end, out);
+    bool ended = pid >= 0 && listen_to(pid, ends[0], end, out);
     close(ends[0]);
-    return ended(pid, end);
+    if (pid < 0)
+        return -1;
+    kill(-pid, SIGKILL); // It, or what it left behind.
+    waitpid(pid, &status, 0);
+    if (!ended)
+        return -2;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
