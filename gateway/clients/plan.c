@@ -38,8 +38,18 @@ static void file_free(struct plan_file *f) {
 
 static void lines_deinit(struct plan_lines *l) {
     for (size_t i = 0; i < l->count; i++)
-        free(l->lines[i]);
+        free(l->lines[i].text);
     free(l->lines);
+}
+
+void plan_outcomes_drop(struct client_plan *p) {
+    for (size_t i = 0; i < p->outcome_count; i++) {
+        free(p->outcomes[i].path);
+        free(p->outcomes[i].about);
+    }
+    free(p->outcomes);
+    p->outcomes = NULL;
+    p->outcome_count = 0;
 }
 
 void plan_free(struct client_plan *p) {
@@ -51,7 +61,37 @@ void plan_free(struct client_plan *p) {
     lines_deinit(&p->open);
     lines_deinit(&p->notes);
     lines_deinit(&p->runs);
+    plan_outcomes_drop(p);
+    for (size_t i = 0; i < p->name_count; i++)
+        free(p->names[i]);
     free(p);
+}
+
+void plan_tell_less(struct client_plan *p) {
+    p->less = true;
+}
+
+// --- for whom ---
+
+/// Of more names than there are bits, those that are too many share the last.
+static size_t client_bit(struct client_plan *p, const char *name) {
+    for (size_t i = 0; i < p->name_count; i++)
+        if (strcmp(p->names[i], name) == 0)
+            return i;
+    if (p->name_count == PLAN_CLIENTS_MAX)
+        return PLAN_CLIENTS_MAX - 1;
+    p->names[p->name_count] = mem_strdup(name);
+    return p->name_count++;
+}
+
+void plan_client(struct client_plan *p, const char *name) {
+    p->client = name != NULL ? UINT64_C(1) << client_bit(p, name) : 0;
+}
+
+bool plan_is_to_run(const struct client_plan *p, const struct plan_line *command) {
+    if (!p->written)
+        return true;
+    return command->clients != 0 ? (command->clients & p->touched) != 0 : p->changed;
 }
 
 // --- files ---
@@ -59,11 +99,14 @@ void plan_free(struct client_plan *p) {
 /// The item of this kind at this path, made when it is not there.
 static struct plan_file *item(struct client_plan *p, enum plan_kind kind, const char *path) {
     for (size_t i = 0; i < p->count; i++)
-        if (p->files[i]->kind == kind && strcmp(p->files[i]->path, path) == 0)
+        if (p->files[i]->kind == kind && strcmp(p->files[i]->path, path) == 0) {
+            p->files[i]->clients |= p->client;
             return p->files[i];
+        }
     struct plan_file *f = mem_zalloc(1, sizeof *f);
     f->kind = kind;
     f->path = mem_strdup(path);
+    f->clients = p->client;
     p->files = mem_resize(p->files, p->count + 1, sizeof(struct plan_file *));
     p->files[p->count++] = f;
     return f;
@@ -84,6 +127,11 @@ void plan_text(struct client_plan *p, const char *path, mode_t mode, const char 
     struct plan_file *f = item(p, PLAN_TEXT, path);
     f->mode = mode;
     replace(&f->text, text);
+}
+
+void plan_text_named(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *about) {
+    plan_text(p, path, mode, text);
+    replace(&item(p, PLAN_TEXT, path)->reason, about);
 }
 
 void plan_text_alone(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *out_of) {
@@ -157,41 +205,46 @@ void plan_unset(struct plan_file *f, const char *why, bool strict_only, const ch
 // --- sentences ---
 
 /// False: it is said already.
-static bool add_line(struct plan_lines *l, const char *format, va_list arguments) {
+static bool add_line(struct plan_lines *l, uint64_t clients, const char *format, va_list arguments) {
     char line[PLAN_LINE_MAX];
     vsnprintf(line, sizeof line, format, arguments);
     for (size_t i = 0; i < l->count; i++)
-        if (strcmp(l->lines[i], line) == 0)
+        if (strcmp(l->lines[i].text, line) == 0) {
+            l->lines[i].clients |= clients;
             return false;
-    l->lines = mem_resize(l->lines, l->count + 1, sizeof(char *));
-    l->lines[l->count++] = mem_strdup(line);
+        }
+    l->lines = mem_resize(l->lines, l->count + 1, sizeof(struct plan_line));
+    l->lines[l->count++] = (struct plan_line){.text = mem_strdup(line), .clients = clients};
     return true;
 }
 
 void plan_open(struct client_plan *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    add_line(&p->open, format, arguments);
+    add_line(&p->open, p->client, format, arguments);
     va_end(arguments);
 }
 
 void plan_left(struct client_plan *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    p->left += add_line(&p->open, format, arguments);
+    if (add_line(&p->open, p->client, format, arguments)) {
+        p->open.lines[p->open.count - 1].left = true;
+        p->left++;
+    }
     va_end(arguments);
 }
 
 void plan_note(struct client_plan *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    add_line(&p->notes, format, arguments);
+    add_line(&p->notes, p->client, format, arguments);
     va_end(arguments);
 }
 
 void plan_run(struct client_plan *p, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    add_line(&p->runs, format, arguments);
+    add_line(&p->runs, p->client, format, arguments);
     va_end(arguments);
 }

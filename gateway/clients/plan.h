@@ -25,12 +25,19 @@ struct plan_file;
 struct client_plan *plan_new(void);
 void plan_free(struct client_plan *p);
 
+/// What is planned from here on is for the client of this name, and for those of earlier calls that planned the same.
+/// After writing, only the commands of clients whose files changed are told. NULL: for none.
+void plan_client(struct client_plan *p, const char *name);
+
 /// A file of settings at this absolute path. Asking again for the same path gives the same file, so that clients that
 /// share one (podman, CRI-O) can be planned together.
 struct plan_file *plan_file(struct client_plan *p, const char *path, enum conf_format format);
 
 /// A file that is pullgate's alone; replaced whole when it differs. `mode` as for chmod. `text` is copied.
 void plan_text(struct client_plan *p, const char *path, mode_t mode, const char *text);
+
+/// The same; printed, `about` stands in the place of the text.
+void plan_text_named(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *about);
 
 /// The same where every file of the folder `out_of` counts, whatever its name: the backup goes beside that folder.
 void plan_text_alone(struct client_plan *p, const char *path, mode_t mode, const char *text, const char *out_of);
@@ -76,15 +83,27 @@ void plan_run(struct client_plan *p, const char *format, ...) __attribute__((for
 /// open. Of a very long text only the beginning.
 void plan_print(const struct client_plan *p, FILE *out);
 
-/// Only what to run and what stays open: what is said after writing.
+/// Only what to run and what stays open. After plan_write(): only what is to be run because of what it changed.
 void plan_print_rest(const struct client_plan *p, FILE *out);
+
+/// What plan_write() did, as one JSON object:
+///
+///     { "changed": true, "files": [ { "path": "/etc/docker/daemon.json", "what": "written", "about": "…" } ],
+///       "run": ["systemctl restart docker"], "open": ["…"], "notes": ["…"] }
+///
+/// "what" is written, unchanged, aside (moved there), left (--strict would change it), refused (its content, or where
+/// it is, forbids it) or failed.
+void plan_print_json(const struct client_plan *p, FILE *out);
 
 struct plan_result {
     size_t changed, same, aside; ///< Files written, files that were right already, things moved aside.
     size_t refused; ///< Files that could not be edited safely (printed instead), things left that win, plan_left().
 };
 
+/// From here on plan_write() and plan_print_rest() tell only what changed, what could not be done, and what to run.
+void plan_tell_less(struct client_plan *p);
+
 /// Do it below `root` ("" or "/": the machine itself). Each file is told on `out`: written, unchanged, or why not.
 /// False when something failed that was to be written (disk, permission); the rest is done all the same.
-bool plan_write(const struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
+bool plan_write(struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
                 struct err *err);

@@ -87,7 +87,10 @@ static void print_cut(const char *text, FILE *out) {
 
 static void print_text(const struct plan_file *f, bool whole, FILE *out) {
     fprintf(out, "### %s%s\n", f->path, (f->mode & 0044) == 0 ? " (readable by its owner alone)" : "");
-    if (whole || count_lines(f->text) <= PRINT_LINES_MAX)
+    if (f->reason != NULL) {
+        print_wrapped(out, "# ", f->reason);
+        fputc('\n', out);
+    } else if (whole || count_lines(f->text) <= PRINT_LINES_MAX)
         fprintf(out, "%s\n", f->text);
     else
         print_cut(f->text, out);
@@ -115,32 +118,49 @@ void plan_print_file(const struct plan_file *f, bool whole, FILE *out) {
     }
 }
 
-static void print_lines(const struct plan_lines *l, const char *heading, const char *head, FILE *out) {
-    if (l->count == 0)
-        return;
-    fprintf(out, "### %s\n", heading);
-    for (size_t i = 0; i < l->count; i++)
-        print_wrapped(out, head, l->lines[i]);
-    fputc('\n', out);
+static void print_lines(const struct plan_lines *l, bool left_only, const char *heading, FILE *out) {
+    size_t told = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        if (left_only && !l->lines[i].left)
+            continue;
+        if (told++ == 0)
+            fprintf(out, "### %s\n", heading);
+        print_wrapped(out, "- ", l->lines[i].text);
+    }
+    if (told > 0)
+        fputc('\n', out);
 }
 
-static void print_commands(const struct plan_lines *l, FILE *out) {
-    if (l->count == 0)
-        return;
-    fprintf(out, "### Then run\n");
-    for (size_t i = 0; i < l->count; i++)
-        fprintf(out, "%s\n", l->lines[i]);
-    fputc('\n', out);
+static void print_commands(const struct client_plan *p, FILE *out) {
+    size_t told = 0;
+    for (size_t i = 0; i < p->runs.count; i++) {
+        if (!plan_is_to_run(p, &p->runs.lines[i]))
+            continue;
+        if (told++ == 0)
+            fprintf(out, "### Then run\n");
+        fprintf(out, "%s\n", p->runs.lines[i].text);
+    }
+    if (told > 0)
+        fputc('\n', out);
+    else if (p->written && !p->less)
+        fprintf(out, "### Nothing to restart\n%s\n\n",
+                p->changed ? "What was changed is read anew with each pull." : "Nothing was changed.");
 }
 
 void plan_print_rest(const struct client_plan *p, FILE *out) {
-    print_commands(&p->runs, out);
-    print_lines(&p->open, "What stays open", "- ", out);
-    print_lines(&p->notes, "Good to know", "- ", out);
+    print_commands(p, out);
+    print_lines(&p->open, p->less, "What stays open", out);
+    if (!p->less)
+        print_lines(&p->notes, false, "Good to know", out);
 }
 
+/// What is pullgate's own, and only named, stands below what a person looks for.
 void plan_print(const struct client_plan *p, FILE *out) {
-    for (size_t i = 0; i < p->count; i++)
-        plan_print_file(p->files[i], false, out);
+    for (int named = 0; named <= 1; named++)
+        for (size_t i = 0; i < p->count; i++) {
+            const struct plan_file *f = p->files[i];
+            if ((f->kind == PLAN_TEXT && f->reason != NULL) == named)
+                plan_print_file(f, false, out);
+        }
     plan_print_rest(p, out);
 }

@@ -5,13 +5,16 @@
 
 #include "gateway/clients/plan_inside.h"
 #include "gateway/clients/rooted.h"
+#include "mirrors/base/mem.h"
 
+#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LEFT_MAX = 64 * 1024 };
+enum { LEFT_MAX = 64 * 1024, ABOUT_MAX = 4096 };
 
 struct writing {
+    struct client_plan *plan; ///< Is told what was done.
     const struct rooted *root;
     bool strict;
     FILE *out;
@@ -20,16 +23,39 @@ struct writing {
     bool failed;
 };
 
-static const char mark_written[] = "written", mark_same[] = "unchanged", mark_left[] = "LEFT",
-                  mark_not[] = "NOT WRITTEN", mark_aside[] = "moved aside";
+static const char *did_mark(enum plan_did did) {
+    static const char *const marks[] = {
+        [DID_WRITE] = "written", [DID_NOTHING] = "unchanged",  [DID_ASIDE] = "moved aside",
+        [DID_LEAVE] = "LEFT",    [DID_REFUSE] = "NOT WRITTEN", [DID_FAIL] = "NOT WRITTEN"};
+    return marks[did];
+}
 
-static void tell(const struct writing *w, const char *mark, const char *path, const char *more) {
-    fprintf(w->out, "%-11s  %s%s%s\n", mark, path, more[0] != '\0' ? ": " : "", more);
+static void keep_outcome(struct client_plan *p, const struct plan_file *f, enum plan_did did, const char *about) {
+    p->outcomes = mem_resize(p->outcomes, p->outcome_count + 1, sizeof *p->outcomes);
+    p->outcomes[p->outcome_count++] =
+        (struct plan_outcome){.did = did, .path = mem_strdup(f->path), .about = mem_strdup(about)};
+    if (did != DID_WRITE && did != DID_ASIDE)
+        return;
+    p->changed = true;
+    p->touched |= f->clients;
+}
+
+/// One line on a file. `format` makes what stands behind the path; it may be "".
+__attribute__((format(printf, 4, 5))) static void tell(const struct writing *w, enum plan_did did,
+                                                       const struct plan_file *f, const char *format, ...) {
+    char about[ABOUT_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(about, sizeof about, format, arguments);
+    va_end(arguments);
+    keep_outcome(w->plan, f, did, about);
+    if (did != DID_NOTHING || !w->plan->less)
+        fprintf(w->out, "%-11s  %s%s%s\n", did_mark(did), f->path, about[0] != '\0' ? ": " : "", about);
 }
 
 /// A disk or a permission: the others are written all the same, and the whole has failed.
 static bool fail(struct writing *w, const struct plan_file *f, const struct err *cause) {
-    tell(w, mark_not, f->path, cause->text);
+    tell(w, DID_FAIL, f, "%s", cause->text);
     if (!w->failed)
         err_set(w->err, "%s: %s", f->path, cause->text);
     w->failed = true;
@@ -42,7 +68,7 @@ static bool is_secret(mode_t mode) {
 
 /// It is the content that forbids it: a person must do it.
 static bool refuse(struct writing *w, const struct plan_file *f, const struct err *cause) {
-    tell(w, mark_not, f->path, cause->text);
+    tell(w, DID_REFUSE, f, "%s", cause->text);
     w->result->refused++;
     if (f->kind == PLAN_TEXT && is_secret(f->mode)) {
         fprintf(w->out, "  It stays as it is. It would hold a secret, which is not shown here.\n");
@@ -75,16 +101,16 @@ static bool put(struct writing *w, const struct plan_file *f, struct rooted_plac
     if (!rooted_write(place, text->data != NULL ? text->data : "", text->len, mode, &err))
         return fail(w, f, &err);
     w->result->changed++;
-    fprintf(w->out, "%-11s  %s%s%s%s\n", mark_written, f->path, kept[0] != '\0' ? " (what it said is in " : "", kept,
-            kept[0] == '\0'     ? ""
-            : f->out_of != NULL ? ", one folder up)"
-                                : ")");
+    if (kept[0] == '\0')
+        tell(w, DID_WRITE, f, "%s", "");
+    else
+        tell(w, DID_WRITE, f, "what it said is in %s%s", kept, f->out_of != NULL ? ", one folder up" : "");
     return true;
 }
 
 static void keep_same(struct writing *w, const struct plan_file *f) {
     w->result->same++;
-    tell(w, mark_same, f->path, "");
+    tell(w, DID_NOTHING, f, "%s", "");
 }
 
 /// Read what is there into `text`; a missing file is an empty one. False: told already.
@@ -103,7 +129,7 @@ static void close_up(struct writing *w, const struct plan_file *f, struct rooted
         return;
     }
     w->result->changed++;
-    fprintf(w->out, "%-11s  %s (it says the same, and only its owner may read it now)\n", mark_written, f->path);
+    tell(w, DID_WRITE, f, "it says the same, and only its owner may read it now");
 }
 
 static void write_text(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
@@ -124,7 +150,7 @@ static void write_text(struct writing *w, const struct plan_file *f, struct root
 
 static void tell_left(struct writing *w, const struct plan_file *f, char *left) {
     for (char *line = strtok(left, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        fprintf(w->out, "%-11s  %s: %s (--strict changes it)\n", mark_left, f->path, line);
+        tell(w, DID_LEAVE, f, "%s (--strict changes it)", line);
         w->result->refused++;
     }
 }
@@ -190,7 +216,7 @@ static bool place_link(struct writing *w, const struct plan_file *f, struct root
     if ((place->exists && !rooted_backup(place, place, kept, &err)) || !rooted_symlink(place, f->text, &err))
         return fail(w, f, &err);
     w->result->changed++;
-    tell(w, mark_written, f->path, "a link");
+    tell(w, DID_WRITE, f, "a link");
     return true;
 }
 
@@ -217,8 +243,7 @@ static bool move_aside(struct writing *w, const struct plan_file *f, const struc
     if (!ok)
         return fail(w, f, &err);
     w->result->aside++;
-    fprintf(w->out, "%-11s  %s (now %s, %s): %s\n", mark_aside, f->path, kept,
-            elsewhere ? "one folder up" : "in the same folder", f->reason);
+    tell(w, DID_ASIDE, f, "now %s, %s: %s", kept, elsewhere ? "one folder up" : "in the same folder", f->reason);
     return true;
 }
 
@@ -239,7 +264,7 @@ static void tell_not_aside(struct writing *w, const struct plan_file *f, const s
         fail(w, f, cause);
         return;
     }
-    fprintf(w->out, "%-11s  %s: %s (it is not moved: %s)\n", mark_left, f->path, f->reason, cause->text);
+    tell(w, DID_LEAVE, f, "%s (it is not moved: %s)", f->reason, cause->text);
     w->result->refused++;
 }
 
@@ -253,7 +278,7 @@ static void write_aside(struct writing *w, const struct plan_file *f) {
     if (place.exists && w->strict) {
         move_aside(w, f, &place);
     } else if (place.exists) {
-        fprintf(w->out, "%-11s  %s: %s (--strict moves it aside)\n", mark_left, f->path, f->reason);
+        tell(w, DID_LEAVE, f, "%s (--strict moves it aside)", f->reason);
         w->result->refused++;
     }
     rooted_leave(&place);
@@ -261,11 +286,18 @@ static void write_aside(struct writing *w, const struct plan_file *f) {
 
 // --- the whole ---
 
+/// What is to be run there follows once it is put there.
+static void print_elsewhere(struct writing *w, const struct plan_file *f) {
+    tell(w, DID_REFUSE, f, "it is on another machine (Windows); put it there yourself:");
+    fputc('\n', w->out);
+    plan_print_file(f, true, w->out);
+    w->plan->touched |= f->clients;
+    w->result->refused++;
+}
+
 static void write_item(struct writing *w, const struct plan_file *f) {
     if (f->path[0] != '/') {
-        fprintf(w->out, "%-11s  %s: it is on another machine (Windows); put it there yourself:\n\n", mark_not, f->path);
-        plan_print_file(f, true, w->out);
-        w->result->refused++;
+        print_elsewhere(w, f);
     } else if (f->kind == PLAN_LINK) {
         write_link(w, f);
     } else if (f->kind == PLAN_ASIDE) {
@@ -275,13 +307,22 @@ static void write_item(struct writing *w, const struct plan_file *f) {
     }
 }
 
-bool plan_write(const struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
+/// What an earlier plan_write() did.
+static void forget(struct client_plan *p) {
+    plan_outcomes_drop(p);
+    p->changed = false;
+    p->touched = 0;
+}
+
+bool plan_write(struct client_plan *p, const char *root, bool strict, FILE *out, struct plan_result *result,
                 struct err *err) {
     struct rooted r;
     *result = (struct plan_result){0};
+    forget(p);
+    p->written = true;
     if (!rooted_open(&r, root, err))
         return false;
-    struct writing w = {.root = &r, .strict = strict, .out = out, .result = result, .err = err};
+    struct writing w = {.plan = p, .root = &r, .strict = strict, .out = out, .result = result, .err = err};
     mode_t old = umask(022); // Others must be able to pass the folders that are made.
     for (size_t i = 0; i < p->count; i++)
         write_item(&w, p->files[i]);

@@ -24,8 +24,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct config;
-
 enum { CLIENT_SITE_TEXT_MAX = 1024 * 1024, CLIENT_SITE_FORMAT = 1 };
 
 #define CLIENT_SITE_PATH "/etc/pullgate/client.json"
@@ -61,10 +59,6 @@ struct client_site {
     struct site_header *headers;
     size_t header_count;
 };
-
-/// From the gateway's configuration: its "clients", its registries, the first listener with TLS and a name if "clients"
-/// has no "gateway". NULL with a sentence in `err`.
-struct client_site *client_site_from_config(const struct config *c, struct err *err);
 
 /// From the JSON above. Unknown keys are ignored (a newer gateway may say more); another "format" is an error.
 struct client_site *client_site_parse(const char *text, size_t len, struct err *err);

@@ -117,7 +117,7 @@ static struct client_site *from_config(const struct site_options *o, struct err 
     struct config *c = config_load(o->config, NULL, err);
     if (c == NULL)
         return NULL;
-    struct client_site *site = client_site_from_config(c, err);
+    struct client_site *site = config_site(c, err);
     if (site != NULL && site->ca == NULL && !site->plain && has_own_authority(c))
         site->ca = mem_strdup(CLIENT_CA_PATH);
     config_unref(c);

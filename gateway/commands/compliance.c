@@ -30,7 +30,8 @@ static const char help[] =
     "  --findings        with what was found there\n"
     "  --json            as JSON, as the gateway gives it\n"
     "\n"
-    "Exit status: 0 every machine that is listed is compliant, 1 some are not, 2 the gateway could not be asked.\n"
+    "Exit status: 0 every machine that is listed is compliant, 1 some are not or the one that is named is nowhere, 2\n"
+    "the gateway could not be asked.\n"
     "\n"
     "Examples:\n"
     "  pullgate compliance --config /etc/pullgate/pullgate.json\n"
@@ -195,7 +196,10 @@ static int print(const struct buf *body, const struct options *o) {
         fwrite(body->data, 1, body->len, stdout);
     else
         print_counts(root);
-    bool fine = all_compliant(list);
+    bool missing = o->name != NULL && o->status == NULL && list->count == 0;
+    if (missing)
+        fprintf(stderr, "pullgate compliance: no machine of that name reported, or is expected\n");
+    bool fine = !missing && all_compliant(list);
     json_free(root);
     return fine ? EXIT_SUCCESS : EXIT_FAILURE;
 }

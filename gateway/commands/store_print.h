@@ -18,7 +18,7 @@ struct store_printer {
     bool bar_open; ///< A bar stands on the current line.
     bool head;     ///< The table's head was printed.
     bool ended, ok;
-    bool unusable; ///< What was asked for was not worded as it has to be.
+    bool unusable;   ///< What was asked for was not worded as it has to be.
     int64_t last_ms; ///< When the bar was drawn.
 };
 

@@ -95,7 +95,8 @@ static void sync_directory(const char *directory) {
 bool kept_write(const char *directory, struct kept *const *list, size_t count, struct err *err) {
     if (state_directory(directory, true, err) != STATE_OK)
         return false;
-    char *path = mem_printf("%s/" REPORTS_FILE, directory), *aside = mem_printf("%s/." REPORTS_FILE ".XXXXXX", directory);
+    char *path = mem_printf("%s/" REPORTS_FILE, directory),
+         *aside = mem_printf("%s/." REPORTS_FILE ".XXXXXX", directory);
     bool ok = write_aside(aside, list, count) && rename(aside, path) == 0;
     if (ok) {
         sync_directory(directory);

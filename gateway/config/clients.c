@@ -5,6 +5,7 @@
 #include "gateway/clients/site.h"
 #include "gateway/clients/url.h"
 #include "gateway/config/loading.h"
+#include "gateway/policy/canary.h"
 
 #include "mirrors/base/mem.h"
 #include "mirrors/oci/name.h"
@@ -63,6 +64,8 @@ static bool read_direct_one(struct reader *r, const struct json *value, void *in
         return read_expected(r, "a registry's host such as \"registry.corp.example.com\"", value);
     if (!name_registry(value->string, value->string_len, name, r->err))
         return read_fail_again(r);
+    if (is_canary(name) || is_unlisted_stand_in(name))
+        return read_fail(r, "%s is pullgate's own: nobody reaches it", name);
     list_add(into, name);
     return true;
 }
@@ -170,7 +173,7 @@ _Static_assert((int)CLIENT_SITE_HASH_HEX == (int)CONFIG_HASH_HEX, "both are kept
 
 /// A description that does not fit is none: nobody would read a part of one rightly.
 void site_complete(struct config *c) {
-    struct client_site *site = client_site_from_config(c, NULL);
+    struct client_site *site = config_site(c, NULL);
     struct buf text;
     if (site == NULL)
         return;

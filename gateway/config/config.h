@@ -108,9 +108,11 @@ struct text_list {
     size_t count;
 };
 
+struct client_site; // gateway/clients/site.h
+
 /// "clients": what client machines are told of this site.
 struct clients_config {
-    char *gateway;           ///< Canonical URL, or NULL: from the listeners, see client_site_from_config().
+    char *gateway;           ///< Canonical URL, or NULL: from the listeners, see config_site().
     char *proxy;             ///< The same for the proxy that refuses CONNECT...
     bool no_proxy_listener;  ///< ... and null: clients are told of none, whatever the listeners do.
     struct text_list direct; ///< Canonical registries that clients are to reach themselves.
@@ -213,6 +215,10 @@ bool config_identifies(const struct config *c);
 /// Every name for which the authority is to issue: listeners' names and addresses and, where a listener takes over,
 /// the names of registries. The caller frees the texts and the list; `*count` of them, sorted, each once.
 char **config_authority_names(const struct config *c, size_t *count);
+
+/// From the gateway's configuration: its "clients", its registries, the first listener with TLS and a name if "clients"
+/// has no "gateway". NULL with a sentence in `err`.
+struct client_site *config_site(const struct config *c, struct err *err);
 
 /// Everything `check` warns about: the policy's lint, registries under which anyone can open one, registries with
 /// credentials open to anyone, credentials that never go anywhere, an unlisted default registry, monitor mode, no

@@ -132,7 +132,7 @@ static bool is_written(const struct clients_config *c) {
 static void lint_site(const struct lint *l) {
     static const char before[] = "clients.gateway: ";
     struct err err = {0};
-    struct client_site *site = is_written(&l->config->clients) ? client_site_from_config(l->config, &err) : NULL;
+    struct client_site *site = is_written(&l->config->clients) ? config_site(l->config, &err) : NULL;
     client_site_free(site);
     if (err.text[0] != '\0')
         lint_warn(l, "clients.gateway", "%s",
@@ -141,12 +141,13 @@ static void lint_site(const struct lint *l) {
 
 /// As site_complete() leaves it: none where it does not fit.
 static void lint_size(const struct lint *l) {
-    struct client_site *site = l->config->site == NULL ? client_site_from_config(l->config, NULL) : NULL;
+    struct client_site *site = l->config->site == NULL ? config_site(l->config, NULL) : NULL;
     if (site != NULL)
-        lint_warn(l, "registries",
-                  "what clients are told of them is over %d bytes: GET /pullgate/v1/site tells nothing, and no report is "
-                  "outdated by a change",
-                  CLIENT_SITE_TEXT_MAX);
+        lint_warn(
+            l, "registries",
+            "what clients are told of them is over %d bytes: GET /pullgate/v1/site tells nothing, and no report is "
+            "outdated by a change",
+            CLIENT_SITE_TEXT_MAX);
     client_site_free(site);
 }
 

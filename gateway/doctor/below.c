@@ -149,6 +149,13 @@ bool below_is_there(const char *root, const char *path) {
     return stat_below(root, path, &st);
 }
 
+bool below_is_hidden(const char *root, const char *path) {
+    int fd = open_below(root, path, O_PATH);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && from_errno(errno) == BELOW_FORBIDDEN;
+}
+
 int64_t below_changed(const char *root, const char *path) {
     struct stat st;
     return stat_below(root, path, &st) ? (int64_t)st.st_mtime : 0;
@@ -163,6 +170,6 @@ const char *below_words(enum below result) {
     case BELOW_FORBIDDEN:
         return "it may not be read by this user";
     default:
-        return "it is no usable file";
+        return "it is no plain file, or too long for one";
     }
 }

@@ -35,6 +35,9 @@ void below_matching(const char *root, const char *folder, const char *suffix, st
 bool below_is_folder(const char *root, const char *path);
 bool below_is_there(const char *root, const char *path);
 
+/// It could not be told: something is in a folder that this user may not enter.
+bool below_is_hidden(const char *root, const char *path);
+
 /// When it was last changed, Unix seconds; 0: it is not there.
 int64_t below_changed(const char *root, const char *path);
 

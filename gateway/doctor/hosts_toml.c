@@ -16,6 +16,8 @@
 static const char *const known_keys[] = {"capabilities",  "ca",           "client", "skip_verify", "header",
                                          "override_path", "dial_timeout", NULL};
 
+static const char byte_order_mark[] = "\xef\xbb\xbf"; // Editors on Windows write it, and containerd 1.x skips it.
+
 // --- refusing ---
 
 __attribute__((format(printf, 3, 4))) static bool refuse(struct hosts_file *f, enum hosts_problem problem,
@@ -331,8 +333,11 @@ void hosts_read(enum hosts_reader reader, const char *text, size_t len, const ch
         return;
     }
     struct err err = {0};
-    struct conf_document *d = conf_parse(CONF_TOML, text, len, &err);
-    if (d == NULL)
+    bool marked = len >= strlen(byte_order_mark) && memcmp(text, byte_order_mark, strlen(byte_order_mark)) == 0;
+    struct conf_document *d = marked ? NULL : conf_parse(CONF_TOML, text, len, &err);
+    if (marked)
+        refuse(out, HOSTS_UNPARSABLE, "line 1: a byte order mark, which containerd 2.x does not take");
+    else if (d == NULL)
         refuse(out, HOSTS_UNPARSABLE, "%s", err.text);
     bool usable = d != NULL && read_root(out, reader, conf_root(d), text, folder);
     if (!usable)

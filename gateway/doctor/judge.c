@@ -35,12 +35,13 @@ const char *fix_command(const char *client) {
     return NULL;
 }
 
-static void add_fixable(struct doctor *d, enum severity severity, const char *client, const char *code,
-                        const char *where, const char *todo, const char *format, va_list args) {
+static void add_fixable(struct doctor *d, bool held, const char *client, const char *code, const char *where,
+                        const char *todo, const char *format, va_list args) {
     char *text = NULL;
     if (vasprintf(&text, format, args) < 0)
         return;
-    report_add(d->report, severity, code, client, where, todo, fix_command(client), "%s", text);
+    report_add(d->report, held ? FINDING_WARNING : FINDING_OPEN, code, client, where, todo, fix_command(client), "%s%s",
+               text, held ? "; its proxy, which refuses all, stops that" : "");
     free(text);
 }
 
@@ -48,7 +49,7 @@ void doctor_open(struct doctor *d, const char *client, const char *code, const c
                  const char *format, ...) {
     va_list args;
     va_start(args, format);
-    add_fixable(d, FINDING_OPEN, client, code, where, todo, format, args);
+    add_fixable(d, false, client, code, where, todo, format, args);
     va_end(args);
 }
 
@@ -56,13 +57,15 @@ void doctor_leaves(struct doctor *d, bool held, const char *client, const char *
                    const char *todo, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    add_fixable(d, held ? FINDING_WARNING : FINDING_OPEN, client, code, where, todo, format, args);
+    add_fixable(d, held, client, code, where, todo, format, args);
     va_end(args);
 }
 
 void doctor_unreadable(struct doctor *d, const char *client, const char *path, const char *words) {
-    report_add(d->report, FINDING_UNKNOWN, "unreadable", client, path, "Run doctor as a user who may read it.",
-               "sudo pullgate doctor", "%s", words);
+    bool unusable = words == below_words(BELOW_UNUSABLE);
+    report_add(d->report, FINDING_UNKNOWN, "unreadable", client, path,
+               unusable ? "See what it is." : "Run doctor as a user who may read it.",
+               unusable ? NULL : "sudo pullgate doctor", "%s", words);
 }
 
 void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,

@@ -18,9 +18,16 @@ static const char main_file[] = "/etc/containers/registries.conf", drop_ins[] = 
                   policy_file[] = "/etc/containers/policy.json";
 
 /// Registries that people use; those that the site serves are left out.
-static const char *const samples[] = {
-    "docker.io", "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "mcr.microsoft.com", "registry.gitlab.com", "public.ecr.aws",
-    "unlisted.example.net", "unlisted.unusual-ending"};
+static const char *const samples[] = {"docker.io",
+                                      "ghcr.io",
+                                      "quay.io",
+                                      "gcr.io",
+                                      "registry.k8s.io",
+                                      "mcr.microsoft.com",
+                                      "registry.gitlab.com",
+                                      "public.ecr.aws",
+                                      "unlisted.example.net",
+                                      "unlisted.unusual-ending"};
 
 struct containers {
     struct doctor *d;
@@ -94,7 +101,8 @@ static void read_crio(struct containers *k, const char *path) {
     enum below found = below_text(k->d->root, path, &text);
     struct conf_document *doc = found == BELOW_OK ? conf_parse(CONF_TOML, text.data, text.len, &err) : NULL;
     if (found == BELOW_OK && doc == NULL)
-        doctor_open(k->d, k->client, "unparsable", path, "Mend the file.", "CRI-O does not start with it: %s", err.text);
+        doctor_open(k->d, k->client, "unparsable", path, "Mend the file.", "CRI-O does not start with it: %s",
+                    err.text);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(k->d, k->client, path, below_words(found));
     const struct conf *image =
@@ -347,7 +355,9 @@ static void judge_environment(struct containers *k) {
         const char *value = own != NULL ? own : daemon_env_value(&env, names[i]);
         if (value != NULL && value[0] != '\0')
             doctor_open(k->d, k->client, "user_configuration", own != NULL ? NULL : file, "Take it out.",
-                        "%s names %s, which is read in the place of " "/etc/containers/registries.conf", names[i], value);
+                        "%s names %s, which is read in the place of "
+                        "/etc/containers/registries.conf",
+                        names[i], value);
     }
     daemon_env_deinit(&env);
     buf_deinit(&text);

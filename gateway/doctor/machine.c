@@ -208,7 +208,7 @@ static void find_process(struct machine_client *c, const struct kind *kind, cons
 
 static bool is_configured(const char *root, const struct kind *kind) {
     for (size_t i = 0; kind->configured[i] != NULL; i++)
-        if (below_is_there(root, kind->configured[i]))
+        if (below_is_there(root, kind->configured[i]) || below_is_hidden(root, kind->configured[i]))
             return true;
     return false;
 }
@@ -269,20 +269,31 @@ static void hash_id(struct machine *m, const char *root) {
     buf_deinit(&text);
 }
 
-/// One that may be entered; what is in it may still be closed.
-static bool may_enter(const char *root, const char *home) {
-    char *inside = mem_printf("%s/.", home);
-    bool may = below_is_folder(root, inside);
-    free(inside);
-    return may;
+/// Of the folders that doctor looks for.
+static bool hides_something(const char *root, const char *home) {
+    static const char *const inside[] = {".",
+                                         ".config/containers/.",
+                                         ".config/docker/.",
+                                         ".config/nerdctl/.",
+                                         ".config/buildkit/.",
+                                         ".docker/buildx/instances/.",
+                                         ".local/share/docker"};
+    bool hides = false;
+    for (size_t i = 0; i < sizeof inside / sizeof *inside && !hides; i++) {
+        char *path = mem_printf("%s/%s", home, inside[i]);
+        hides = below_is_hidden(root, path);
+        free(path);
+    }
+    return hides;
 }
 
 static void add_home(struct machine *m, const char *root, const char *home) {
     if (home[0] != '/' || strlen(home) < 2 || names_have(&m->homes, home) || !below_is_folder(root, home))
         return;
-    if (m->homes.count < MACHINE_HOMES_MAX && may_enter(root, home))
+    bool room = m->homes.count < MACHINE_HOMES_MAX;
+    if (room)
         names_add(&m->homes, home);
-    else
+    if (!room || hides_something(root, home))
         names_add_once(&m->closed_homes, home);
 }
 

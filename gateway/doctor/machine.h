@@ -29,8 +29,8 @@ struct machine {
     char id_hash[MACHINE_ID_HEX + 1]; ///< "" where there is no /etc/machine-id.
     struct machine_client *clients;
     size_t count;
-    struct names homes;        ///< Those that this user may look into.
-    struct names closed_homes; ///< Those that are not looked into: they may not be, or there are too many.
+    struct names homes;
+    struct names closed_homes; ///< In which something may not be looked at, or that are too many.
 };
 
 /// `root` "" is the machine itself. `named`: only these clients, whether they are found or not; empty: all that are.

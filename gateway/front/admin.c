@@ -101,8 +101,7 @@ static struct page machines_page(struct admin *a, h2o_req_t *req) {
     buf_init(&text, LISTING_TEXT_MAX);
     bool whole = listing_write(a->gateway->reports, config, &filter, (int64_t)time(NULL), &text);
     config_unref(config);
-    struct page p = {
-        .status = 200, .reason = "OK", .content_type = "application/json", .body = give(req, &text)};
+    struct page p = {.status = 200, .reason = "OK", .content_type = "application/json", .body = give(req, &text)};
     buf_deinit(&text);
     return whole ? p : plain(500, "Internal Server Error", "there is more to tell than fits\n");
 }

@@ -8,8 +8,9 @@
 
 void site_start(struct exchange *ex) {
     if (ex->config->site == NULL) {
-        answer_error(ex, 404, "UNSUPPORTED",
-                     "this gateway cannot describe its site: write \"clients.gateway\", or see what `pullgate check` says");
+        answer_error(
+            ex, 404, "UNSUPPORTED",
+            "this gateway cannot describe its site: write \"clients.gateway\", or see what `pullgate check` says");
         return;
     }
     struct answer a = {.status = 200,

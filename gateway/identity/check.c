@@ -188,8 +188,8 @@ static bool wait_for_keys(struct identities *x, struct issuer *from, const char 
 static void answer_token(const struct token_claims *c, bool own, struct check_to to) {
     struct identity *i =
         c->name[0] == '\0' ? NULL : identity_new(c->name, own ? HOW_TOKEN : HOW_OIDC, c->groups, c->group_count);
-    // Of a token that was given for another the other one: revoking that ends all that came of it. An issuer's id counts
-    // where it can be revoked at all.
+    // Of a token that was given for another the other one: revoking that ends all that came of it. An issuer's id
+    // counts where it can be revoked at all.
     const char *id = own || (c->id != NULL && token_is_id(c->id)) ? c->id : NULL;
     answer_known(to, i, c->ends, c->scope, c->from != NULL ? c->from : id);
     identity_unref(i);

@@ -391,11 +391,17 @@ static bool fail_at(struct err *err, const char *text, size_t offset) {
     return err_prefix(err, "line %zu: ", line_of(text, offset));
 }
 
+// Of what was consumed the last byte is the culprit, but for a slash, which yajl takes back when comments are not asked
+// for: it must not count when it is a line's end.
+static size_t culprit(const char *text, size_t len, size_t consumed) {
+    if (consumed < len && text[consumed] == '/')
+        return consumed;
+    return consumed > len ? len : consumed > 0 ? consumed - 1 : 0;
+}
+
 static bool run(yajl_handle yajl, const char *text, size_t len, struct err *err) {
     yajl_status status = yajl_parse(yajl, (const unsigned char *)text, len);
-    // Of what was consumed the last byte is the culprit; it must not count when it is a line's end.
-    size_t consumed = yajl_get_bytes_consumed(yajl);
-    size_t offset = consumed > len ? len : consumed > 0 ? consumed - 1 : 0;
+    size_t offset = culprit(text, len, yajl_get_bytes_consumed(yajl));
     if (status == yajl_status_ok) {
         status = yajl_complete_parse(yajl);
         offset = len;

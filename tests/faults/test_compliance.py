@@ -11,6 +11,7 @@ import pytest
 
 from bed import SECRETS, configuration
 from gateway import ADDRESS, BINARY, SANITIZER, assert_oci_error, free_port, read_answer
+from stores import wait_for
 from test_admin import Watched
 from test_identity import basic
 
@@ -267,6 +268,21 @@ def test_a_state_that_cannot_be_written(watched, tmp_path):
     state.chmod(0o700)
 
 
+def test_what_could_not_be_written_is_written_later(watched, tmp_path):
+    """A disk that is full for a while: nobody has to report again."""
+    state = tmp_path / "state"
+    gateway = watched()
+    state.mkdir(mode=0o700, exist_ok=True)
+    state.chmod(0o755)
+    told(post(gateway, report(gateway)))
+    wait_for(lambda: gateway.events("compliance"), 30, "it is not told")
+    state.chmod(0o700)
+    wait_for(lambda: (state / "compliance.jsonl").exists(), 30, "it is not tried again")
+    wait_for(lambda: len(gateway.events("compliance")) == 2, 5)
+    assert "written again" in gateway.events("compliance")[1]["message"]
+    assert [file.name for file in state.iterdir() if "compliance" in file.name] == ["compliance.jsonl"]
+
+
 # --- reading ---
 
 
@@ -302,6 +318,9 @@ def test_the_command(watched):
     assert json.loads(run("--json", "--status", "unknown").stdout)["machines"][0]["name"] == "web-9"
     told(post(gateway, report(gateway)))
     assert run("--name", "127.0.0.1 11aa").returncode == 0
+    nowhere = run("--name", "web-10")
+    assert nowhere.returncode == 1 and "no machine of that name" in nowhere.stderr
+    assert run("--name", "web-10", "--status", "outdated").returncode == 0  # of that status there is none
     assert run("--status", "open").returncode == 2
     gateway.stop()
     assert "no gateway answers" in run().stderr

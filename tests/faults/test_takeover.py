@@ -194,6 +194,15 @@ def test_an_endpoint_that_is_a_wildcard_listener_of_the_gateway(own_gateway, bed
     assert "back to this gateway" in got.error["message"]
 
 
+def test_an_endpoint_that_is_a_listener_given_by_its_name(own_gateway, bed):
+    port = free_port()
+    gateway = own_gateway([{"address": f"localhost:{port}"}], registries={
+        "loop.test": {"endpoints": [f"http://127.0.0.1:{port}"], "private_addresses": ["127.0.0.0/8"]}})
+    got = gateway.pull("loop.test", "a/manifests/1")
+    assert_oci_error(got, 403, "private_address")
+    assert "back to this gateway" in got.error["message"]
+
+
 def test_its_own_header_ends_a_loop(gateway, up, repo):
     """By whatever way the request came back."""
     body = encode(document([b"x"]))

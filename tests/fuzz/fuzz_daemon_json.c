@@ -33,7 +33,7 @@ static void read_containerd(const char *text, size_t len) {
     struct containerd_toml t, again;
     containerd_toml_read(text, len, &t);
     containerd_toml_read(text, len, &again);
-    containerd_toml_merge(&t, &again);
+    containerd_toml_merge(&t, &again, len % 2 == 0);
     containerd_toml_deinit(&t);
     containerd_toml_deinit(&again);
 }

@@ -72,8 +72,10 @@ static const struct config configs[] = {
      false},
     {"version 2's place in a file without a version",
      "[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/d\"\n", true, 1, NULL, "/d", false},
-    {"an empty path is none", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"\"\n",
-     true, 2, NULL, NULL, false},
+    {"an empty path takes back another file's",
+     "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"\"\n", true, 2, "", NULL, false},
+    {"an empty path elsewhere is none",
+     "version = 3\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"\"\n", true, 3, NULL, NULL, false},
     {"CRI switched off, as Docker's packages deliver it", "disabled_plugins = [\"cri\"]\n", true, 1, NULL, NULL, true},
     {"CRI switched off by its long name", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n", true, 2,
      NULL, NULL, true},
@@ -111,7 +113,7 @@ Test(containerd_toml, imports_win) {
     containerd_toml_read(main_text, strlen(main_text), &t);
     containerd_toml_read(more_text, strlen(more_text), &more);
     cr_assert_eq(t.imports.count, 1);
-    containerd_toml_merge(&t, &more);
+    containerd_toml_merge(&t, &more, false);
     expect(t.config_path, "/b", "the file that is imported");
     cr_assert_eq(t.mirrors.count, 1);
     cr_expect_str_eq(t.endpoints.at[0], "https://other");

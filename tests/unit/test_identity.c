@@ -616,7 +616,8 @@ Test(identity, what_came_of_an_issuers_token_ends_with_it) {
     static const struct {
         const char *why, *jti, *revoked;
     } rows[] = {
-        {"an id in the form of ours", ",\"jti\":\"0123456789abcdef0123456789abcdef\"", "0123456789abcdef0123456789abcdef"},
+        {"an id in the form of ours", ",\"jti\":\"0123456789abcdef0123456789abcdef\"",
+         "0123456789abcdef0123456789abcdef"},
         {"an id of another form: by name", ",\"jti\":\"5e4f0e1c-86aa-4a3f-9b1f-1d1f5d1c0001\"", "alice"},
         {"no id: by name", "", "alice"},
     };
@@ -625,7 +626,8 @@ Test(identity, what_came_of_an_issuers_token_ends_with_it) {
         open_house(&h);
         struct kit_key *k = kit_key_new(KIT_P256);
         char *document = kit_jwks(kit_jwk(k, "one", ""), NULL), *file = mem_printf("%s/jwks.json", h.directory);
-        struct oidc_settings issuer = {.issuer = "https://i", .audience = "pullgate", .jwks = file, .name_claim = "sub"};
+        struct oidc_settings issuer = {
+            .issuer = "https://i", .audience = "pullgate", .jwks = file, .name_claim = "sub"};
         write_file(file, document, 0600);
         h.settings.oidc = &issuer;
         h.settings.oidc_count = 1;

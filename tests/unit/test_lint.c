@@ -135,6 +135,20 @@ Test(lint, rows, .init = no_proxies) {
     }
 }
 
+Test(lint, a_site_that_is_too_large_to_be_told, .init = no_proxies) {
+    struct buf text, all;
+    buf_init(&text, 4 * 1024 * 1024);
+    buf_adds(&text, "{\"clients\":{\"gateway\":\"http://gateway.example.com\"},\"registries\":{");
+    for (int i = 0; i < 6000; i++)
+        buf_addf(&text, "%s\"r%d.%060d.example.com\":{}", i > 0 ? "," : "", i, 0);
+    buf_adds(&text, "}," ALLOW "}");
+    lint(text.data, &all);
+    cr_expect(all.len > 0 && strstr(all.data, "registries: what clients are told of them is over") != NULL, "%s",
+              all.len > 0 ? all.data : "(no warning)");
+    buf_deinit(&text);
+    buf_deinit(&all);
+}
+
 Test(lint, denied_credentials_are_fine, .init = no_proxies) {
     struct buf all;
     lint("{" ROBOT "\"registries\":{\"r.example.com\":{\"credentials\":\"robot\"},\"docker.io\":{}},"

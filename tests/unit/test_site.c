@@ -17,7 +17,7 @@ static const char *const catalog[] = {PULLGATE_CATALOG_SOURCE, NULL};
 static struct client_site *of_config(const char *text, struct err *err) {
     struct config *c = config_parse(text, strlen(text), NULL, catalog, err);
     cr_assert_not_null(c, "%s: %s", text, err->text);
-    struct client_site *site = client_site_from_config(c, err);
+    struct client_site *site = config_site(c, err);
     config_unref(c);
     return site;
 }

@@ -6,7 +6,6 @@
 // answers CONNECT the proxy. An address that is every address is no place that a client could be told. Pure.
 
 #include "gateway/clients/site.h"
-
 #include "gateway/clients/url.h"
 #include "gateway/config/config.h"
 #include "mirrors/base/host.h"
@@ -134,7 +133,7 @@ static char **copy_list(const struct text_list *list, size_t *count) {
     return copy;
 }
 
-struct client_site *client_site_from_config(const struct config *c, struct err *err) {
+struct client_site *config_site(const struct config *c, struct err *err) {
     struct gateway_url url;
     if (!find_gateway(c, &url, err))
         return NULL;
