@@ -127,19 +127,38 @@ static bool is_ending(const char *s, size_t len) {
     return false;
 }
 
+/// What registries.conf has no words for.
+static void tell_not_sent(struct containers *c, const char *name) {
+    const char *host = c->site->host;
+    if (strcmp(name, "*") == 0)
+        plan_note(c->plan,
+                  "The gateway serves every registry (\"*\"), but this client has to be told of each by name: of those "
+                  "that the gateway itself knows by name it was. Images of all others are refused: list their registry "
+                  "in the gateway's configuration and write this again, or write the image as %s/REGISTRY/….",
+                  host);
+    else if (is_wildcard(name))
+        plan_note(
+            c->plan,
+            "The gateway serves the registries %s, but this client has to be told of each by name: their images are "
+            "refused. List them by name in the gateway's configuration and write this again, or write their images "
+            "as %s/REGISTRY/….",
+            name, host);
+    else
+        plan_note(
+            c->plan,
+            "Images of %s are refused: for this client no port can stand inside of an image's name, as it would in "
+            "%s/%s/…. Give the registry a name without a port in the gateway's configuration, and write its images "
+            "with that.",
+            name, host, name);
+}
+
 static void say_registry(struct containers *c, const char *name) {
     if (c->site->takeover && known_form(name)) {
         say(c, "The gateway answers under this registry's own name.", name, is_wildcard(name) ? NULL : name, "", false);
         return;
     }
     if (!remappable(name)) {
-        plan_note(c->plan,
-                  "Images of %s cannot be sent to the gateway by this library (%s); they are refused. %s the images as "
-                  "%s/NAME/….",
-                  name, is_wildcard(name) ? "a wildcard loses the host's name" : "a port cannot stand inside of a name",
-                  is_wildcard(name) ? "List its registries by name in the gateway's configuration, or write"
-                                    : "Give it a name without a port, or write",
-                  c->site->host);
+        tell_not_sent(c, name);
         return;
     }
     char *location = mem_printf("%s/%s", c->site->host, name);

@@ -187,7 +187,8 @@ static bool read_own(const struct json *root, struct client_site *site, struct e
         return false;
     if ((site->certificate != NULL) != (site->key != NULL))
         return err_set(err, "expected both \"certificate\" and \"key\", or neither");
-    return read_headers(root, site, err);
+    return read_flag(root, "led", &site->led, err) && read_text(root, "led_address", &site->led_address, err) &&
+           read_headers(root, site, err);
 }
 
 static bool read_site(const struct json *root, struct client_site *site, struct err *err) {
@@ -291,6 +292,8 @@ bool client_site_write(const struct client_site *site, bool own, struct buf *out
         write_text(out, "certificate", site->certificate);
         write_text(out, "key", site->key);
         write_headers(out, site);
+        buf_adds(out, site->led ? ",\"led\":true" : "");
+        write_text(out, "led_address", site->led_address);
     }
     buf_adds(out, "}\n");
     return !out->overflow;
@@ -337,5 +340,6 @@ void client_site_free(struct client_site *site) {
     free(site->ca);
     free(site->certificate);
     free(site->key);
+    free(site->led_address);
     free(site);
 }

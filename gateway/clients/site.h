@@ -11,10 +11,12 @@
 //       "registries": [ { "name": "docker.io", "hosts": ["registry-1.docker.io", "auth.docker.io"] } ],
 //       "direct": ["registry.corp.example.com"], "no_proxy": ["git.corp.example.com"], "takeover": false,
 //       "monitor": true,
-//       "ca": "/etc/pullgate/ca.crt", "certificate": "…", "key": "…", "headers": { "X-Team": "…" } }
+//       "ca": "/etc/pullgate/ca.crt", "certificate": "…", "key": "…", "headers": { "X-Team": "…" },
+//       "led": true, "led_address": "10.0.0.5" }
 //
-// "ca", "certificate", "key" and "headers" are the machine's own: only the copy on the machine has them, and the copy
-// is readable by its owner alone where it has headers. A `struct client_site` is plain memory; one thread.
+// "ca", "certificate", "key", "headers", "led" and "led_address" are the machine's own: only the copy on the machine
+// has them, and the copy is readable by its owner alone where it has headers. A `struct client_site` is plain memory;
+// one thread.
 
 #pragma once
 
@@ -58,6 +60,8 @@ struct client_site {
     char *certificate, *key; ///< The machine's own, for mutual TLS; both or neither.
     struct site_header *headers;
     size_t header_count;
+    bool led;          ///< The machine's hosts file leads registries' names to the gateway (--takeover).
+    char *led_address; ///< To this address (--address), or NULL: where the gateway's name leads.
 };
 
 /// From the JSON above. Unknown keys are ignored (a newer gateway may say more); another "format" is an error.

@@ -9,6 +9,7 @@
 #include "mirrors/base/mem.h"
 
 #include <curl/curl.h>
+#include <openssl/x509_vfy.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,9 +59,33 @@ static bool judge_status(long status, struct err *err) {
     }
 }
 
-static bool get(CURL *e, const char *error, struct err *err) {
+/// Is it the authority that is missing? A wrong name or an expired certificate would fail with any --ca.
+static bool is_untrusted(CURL *e, CURLcode code) {
+    long verified = X509_V_OK;
+    curl_easy_getinfo(e, CURLINFO_SSL_VERIFYRESULT, &verified);
+    return code == CURLE_PEER_FAILED_VERIFICATION &&
+           (verified == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT || verified == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN ||
+            verified == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+            verified == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE);
+}
+
+static bool set_untrusted(const char *ca, const char *error, struct err *err) {
+    static const char where[] = "`pullgate ca show`, on the gateway, prints the one that pullgate made";
+    if (ca == NULL)
+        return err_set(err,
+                       "its certificate is signed by no authority that this machine trusts (%s): name that authority's "
+                       "certificate with --ca FILE; %s",
+                       error, where);
+    return err_set(err,
+                   "its certificate is not signed by the authority in %s (%s): name the right one with --ca FILE; %s",
+                   ca, error, where);
+}
+
+static bool get(CURL *e, const char *ca, const char *error, struct err *err) {
     long status = 0;
     CURLcode code = curl_easy_perform(e);
+    if (is_untrusted(e, code))
+        return set_untrusted(ca, error, err);
     if (code != CURLE_OK)
         return err_set(err, "%s", error[0] != '\0' ? error : curl_easy_strerror(code));
     curl_easy_getinfo(e, CURLINFO_RESPONSE_CODE, &status);
@@ -79,7 +104,7 @@ static struct client_site *ask(const char *url, const char *ca, const char *cert
     buf_init(&body, CLIENT_SITE_TEXT_MAX);
     prepare(e, url, ca, certificate, key, &body, error);
     struct client_site *site =
-        get(e, error, err) ? client_site_parse(body.data != NULL ? body.data : "", body.len, err) : NULL;
+        get(e, ca, error, err) ? client_site_parse(body.data != NULL ? body.data : "", body.len, err) : NULL;
     curl_easy_cleanup(e);
     buf_deinit(&body);
     return site;

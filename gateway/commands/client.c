@@ -41,15 +41,23 @@ static const char help_options[] =
     "\n"
     "How:\n"
     "  --write            write it; the old text stays beside each file as NAME.pullgate-backup\n"
+    "  --quiet            --write: tell only what changed, what could not be done, and what to run because of it\n"
+    "  --json             --write: tell it as one JSON object (\"changed\", \"files\", \"run\", \"open\", \"notes\")\n"
     "  --strict           also take out what would lead past the gateway (old mirrors, folders of single registries)\n"
     "  --root DIR         a tree that stands for /: of an image, of a machine that is being prepared\n"
-    "  --takeover         docker: lead registries' own names to the gateway by the hosts file\n"
+    "  --takeover         docker: lead registries' own names to the gateway by the hosts file; --write remembers it\n"
+    "  --no-takeover      docker: no longer\n"
     "  --address ADDRESS  --takeover, firewall, wsl: the gateway's address, if it cannot be looked up here\n"
     "  --docker-version V docker: 20.10 writes what dockerd before 23.0 understands (found out on the machine itself)\n"
     "  --nft, --windows   firewall: which kind of rules\n"
     "\n"
     "Exit status: 0 done, or printed; 1 something was left as it is and leads past the gateway; 2 an option or a file\n"
-    "is not usable.\n"
+    "is not usable. It does not say whether anything was changed: \"changed\" does (--json), and so does whether "
+    "anything\n"
+    "was told (--quiet). With Ansible:\n"
+    "  command: pullgate client docker --gateway https://gateway.example.com --ca ca.crt --strict --write --json\n"
+    "  register: done\n"
+    "  changed_when: (done.stdout | from_json).changed\n"
     "\n"
     "Examples:\n"
     "  pullgate client docker --gateway https://gateway.example.com\n"
@@ -59,7 +67,7 @@ static const char help_options[] =
 struct options {
     struct site_options site;
     struct client_options client;
-    bool write, strict;
+    bool write, strict, quiet, json, no_takeover;
     char root[PATH_MAX];
 };
 
@@ -106,11 +114,8 @@ static bool read_plain(struct options *o, int option) {
     const struct {
         int option;
         bool *fact;
-    } facts[] = {{'w', &o->write},
-                 {'S', &o->strict},
-                 {'t', &o->client.takeover},
-                 {'n', &o->client.nft},
-                 {'W', &o->client.windows}};
+    } facts[] = {{'w', &o->write},       {'S', &o->strict},          {'q', &o->quiet},      {'j', &o->json},
+                 {'T', &o->no_takeover}, {'t', &o->client.takeover}, {'n', &o->client.nft}, {'W', &o->client.windows}};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].option == option) {
             *texts[i].text = optarg;
@@ -134,21 +139,40 @@ static bool read_option(struct options *o, int option) {
 
 // --- the plan ---
 
-/// What pullgate itself keeps on the machine: its CA, and the description that doctor reads.
-static bool plan_own(const struct options *o, const struct client_site *site, struct client_plan *plan,
-                     struct err *err) {
-    if (o->site.ca != NULL) {
-        char *pem = client_ca_read(o->site.ca, err);
-        if (pem == NULL)
-            return false;
-        plan_text(plan, CLIENT_CA_PATH, 0644, pem);
-        free(pem);
+static bool names_hold(char *const *names, const char *name) {
+    for (; *names != NULL; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+/// Every client reads it.
+static bool plan_ca(const struct options *o, char *const *names, struct client_plan *plan, struct err *err) {
+    if (o->site.ca == NULL)
+        return true;
+    char *pem = client_ca_read(o->site.ca, err);
+    for (; pem != NULL && *names != NULL; names++) {
+        plan_client(plan, *names);
+        plan_text_named(plan, CLIENT_CA_PATH, 0644, pem,
+                        "A copy of what --ca names: the authority of the gateway's certificate.");
     }
+    bool ok = pem != NULL;
+    free(pem);
+    return ok;
+}
+
+/// What pullgate itself keeps on the machine: its CA, and the description that doctor reads.
+static bool plan_own(const struct options *o, char *const *names, const struct client_site *site,
+                     struct client_plan *plan, struct err *err) {
+    if (!plan_ca(o, names, plan, err))
+        return false;
+    plan_client(plan, NULL); // No client reads what follows.
     struct buf text;
     buf_init(&text, CLIENT_SITE_TEXT_MAX);
     bool ok = client_site_write(site, true, &text) || err_set(err, "the site's description is too long");
     if (ok)
-        plan_text(plan, CLIENT_SITE_PATH, site->header_count > 0 ? 0600 : 0644, text.data);
+        plan_text_named(plan, CLIENT_SITE_PATH, site->header_count > 0 ? 0600 : 0644, text.data,
+                        "What this machine knows of its site: later calls and `pullgate doctor` start from it.");
     buf_deinit(&text);
     return ok;
 }
@@ -169,35 +193,83 @@ static void tell_own(const struct options *o, const struct client_site *site, st
                         "this machine trusts already.");
     if (site->ca == NULL)
         return;
-    if (!o->write)
+    if (!o->write && o->site.ca == NULL)
         plan_note(plan,
                   "%s is the authority that signs the gateway's certificate (`pullgate ca show`, on the gateway): "
                   "--ca FILE --write puts it there.",
                   site->ca);
-    else if (o->site.ca == NULL && !rooted_has(o->client.root, site->ca))
+    else if (o->write && o->site.ca == NULL && !rooted_has(o->client.root, site->ca))
         plan_open(plan,
                   "%s is not there: until it is, every pull fails. Write again with --ca FILE; `pullgate ca show` "
                   "prints it on the gateway.",
                   site->ca);
 }
 
+static void replace(char **at, const char *with) {
+    free(*at);
+    *at = mem_strdup(with);
+}
+
+/// The hosts-file form stays until --no-takeover, with the address that it was given.
+static void settle_takeover(struct options *o, bool docker, struct client_site *site, struct client_plan *plan) {
+    if (o->no_takeover) {
+        site->led = false;
+        replace(&site->led_address, NULL);
+    }
+    if (!docker || (!o->client.takeover && !site->led))
+        return;
+    if (!o->client.takeover)
+        plan_note(plan, "docker: --takeover was given on this machine before, and stays; --no-takeover goes back.");
+    o->client.takeover = site->led = true;
+    if (o->client.address != NULL)
+        replace(&site->led_address, o->client.address);
+    o->client.address = site->led_address;
+}
+
 static bool plan_names(const struct options *o, char *const *names, const struct client_site *site,
                        struct client_plan *plan, struct err *err) {
-    if (o->write && !plan_own(o, site, plan, err))
+    if (!plan_own(o, names, site, plan, err))
         return false;
-    for (; *names != NULL; names++)
+    for (; *names != NULL; names++) {
+        plan_client(plan, *names);
         if (!client_kind(*names)->plan(site, &o->client, plan, err))
             return err_prefix(err, "%s: ", *names);
+    }
+    plan_client(plan, NULL);
     tell_own(o, site, plan);
     return true;
 }
 
-static int write_plan(const struct options *o, const struct client_plan *plan) {
-    struct plan_result result;
-    struct err err = {""};
-    bool ok = plan_write(plan, o->client.root, o->strict, stdout, &result, &err);
-    fputc('\n', stdout);
+/// As text, file by file, then what is left to do.
+static bool write_as_text(const struct options *o, struct client_plan *plan, struct plan_result *result,
+                          struct err *err) {
+    bool ok = plan_write(plan, o->client.root, o->strict, stdout, result, err);
+    if (!o->quiet || result->changed + result->aside + result->refused > 0)
+        fputc('\n', stdout);
     plan_print_rest(plan, stdout);
+    return ok;
+}
+
+static bool write_as_json(const struct options *o, struct client_plan *plan, struct plan_result *result,
+                          struct err *err) {
+    char *lines = NULL;
+    size_t len;
+    FILE *unread = open_memstream(&lines, &len);
+    if (unread == NULL)
+        return err_set(err, "%s", strerror(errno));
+    bool ok = plan_write(plan, o->client.root, o->strict, unread, result, err);
+    fclose(unread);
+    mem_wipe(lines);
+    plan_print_json(plan, stdout);
+    return ok;
+}
+
+static int write_plan(const struct options *o, struct client_plan *plan) {
+    struct plan_result result = {0};
+    struct err err = {""};
+    if (o->quiet)
+        plan_tell_less(plan);
+    bool ok = (o->json ? write_as_json : write_as_text)(o, plan, &result, &err);
     if (!ok) {
         fprintf(stderr, "pullgate client: %s\n", err.text);
         return EXIT_UNUSABLE;
@@ -205,11 +277,13 @@ static int write_plan(const struct options *o, const struct client_plan *plan) {
     return result.refused > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run(const struct options *o, char *const *names) {
+static int run(struct options *o, char *const *names) {
     struct err err = {""};
     struct client_site *site = client_site_find(&o->site, &err);
     struct client_plan *plan = plan_new();
     int status = EXIT_UNUSABLE;
+    if (site != NULL)
+        settle_takeover(o, names_hold(names, "docker"), site, plan);
     if (site == NULL || !plan_names(o, names, site, plan, &err)) {
         fprintf(stderr, "pullgate client: %s\n", err.text);
     } else if (o->write) {
@@ -236,18 +310,15 @@ static bool known_names(char *const *names) {
     return true;
 }
 
-static bool names_hold(char *const *names, const char *name) {
-    for (; *names != NULL; names++)
-        if (strcmp(*names, name) == 0)
-            return true;
-    return false;
-}
-
 /// An option that none of the clients heeds would be believed to do something.
 static bool options_heeded(const struct options *o, char *const *names) {
     bool docker = names_hold(names, "docker"), firewall = names_hold(names, "firewall");
-    if (!docker && (o->client.takeover || o->client.docker_version != NULL))
-        return complain("--takeover and --docker-version are for docker", "");
+    if (!docker && (o->client.takeover || o->no_takeover || o->client.docker_version != NULL))
+        return complain("--takeover, --no-takeover and --docker-version are for docker", "");
+    if (o->client.takeover && o->no_takeover)
+        return complain("--takeover and --no-takeover exclude each other", "");
+    if (!o->write && (o->json || o->quiet))
+        return complain("--json and --quiet tell what --write did", "");
     if (!docker && !firewall && !names_hold(names, "wsl") && o->client.address != NULL)
         return complain("--address is for docker, firewall and wsl", "");
     if (!firewall && (o->client.nft || o->client.windows))
@@ -269,7 +340,10 @@ int command_client(int argc, char **argv) {
                                           {"root", required_argument, NULL, 'r'},
                                           {"write", no_argument, NULL, 'w'},
                                           {"strict", no_argument, NULL, 'S'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"json", no_argument, NULL, 'j'},
                                           {"takeover", no_argument, NULL, 't'},
+                                          {"no-takeover", no_argument, NULL, 'T'},
                                           {"nft", no_argument, NULL, 'n'},
                                           {"windows", no_argument, NULL, 'W'},
                                           {"help", no_argument, NULL, 'h'},

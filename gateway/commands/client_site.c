@@ -251,6 +251,8 @@ static void keep_own(struct client_site *site, const struct client_site *machine
         return;
     if (site->ca == NULL)
         replace(&site->ca, machine->ca);
+    site->led = machine->led;
+    replace(&site->led_address, machine->led_address);
     if (site->certificate == NULL) {
         replace(&site->certificate, machine->certificate);
         replace(&site->key, machine->key);

@@ -184,12 +184,14 @@ static void print_text(const struct explanation *e) {
     const struct verdict *v = &e->verdict;
     printf("%s%s\n", e->image, e->latest ? "   (no tag was given, which means latest)" : "");
     print_label(v->allow ? "allowed" : "denied", true);
+    if (v->would_deny)
+        printf("because mode is \"monitor\", which only logs what would be denied\n");
+    if (v->would_deny)
+        print_label("would be denied", true);
     if (e->rule != NULL)
         printf("by rule %s%s%s\n", e->rule, e->owner != NULL ? ", owner " : "", e->owner != NULL ? e->owner : "");
     else
         printf("%s\n", why(e));
-    if (v->would_deny)
-        printf("  %-15s mode is \"monitor\": the rules deny it, the log says so, and it passes\n", "");
     if (e->would_rule != NULL)
         printf("  %-15s %s rule %s, which is monitored only\n", "",
                v->decision.would_allow ? "allowed by" : "denied by", e->would_rule);

@@ -57,16 +57,24 @@ static void print_docker_hint(const char *url) {
             strstr(url, "://") + 3, url);
 }
 
+/// By the first name that the listener is given, which its certificate and clients have too.
+static void listener_url(const struct listener_config *l, char *url, size_t size) {
+    struct listener_config named = *l;
+    if (l->name_count > 0)
+        snprintf(named.at.host, sizeof named.at.host, "%s", l->names[0]);
+    server_url(&named, url, size);
+}
+
 static void print_start(const struct config *c) {
     char url[URL_MAX];
     for (size_t i = 0; i < c->listener_count; i++) {
-        server_url(&c->listeners[i], url, sizeof(url));
+        listener_url(&c->listeners[i], url, sizeof(url));
         fprintf(stderr, "pullgate %s serves %s\n", PULLGATE_VERSION, url);
     }
     if (c->store.enabled)
         fprintf(stderr, "It keeps what it fetches in %s\n", c->store.directory);
     if (c->monitor)
-        fprintf(stderr, "mode \"monitor\": NOTHING IS ENFORCED; what would be denied is only logged\n");
+        fprintf(stderr, "mode \"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"\n");
     if (c->path == NULL && c->listener_count > 0) {
         server_url(&c->listeners[0], url, sizeof(url));
         print_docker_hint(url);

@@ -84,6 +84,7 @@ static void walk(struct reports *r, const struct config *c, int64_t now,
                      .seen = mem_zalloc(c->compliance.expected.count + 1, sizeof(bool)),
                      .visit = visit,
                      .ctx = ctx};
+    reports_forget(r, now - (int64_t)c->compliance.forget_after_s);
     struct kept **list = reports_all(r, &count);
     for (size_t i = 0; i < count; i++)
         visit_kept(&w, list[i]);

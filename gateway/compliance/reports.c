@@ -338,16 +338,37 @@ unsigned reports_wait(struct reports *r, const char *name, const char *address, 
     return wait;
 }
 
+static void mark_dirty(struct reports *r) {
+    if (r->dirty)
+        return;
+    r->dirty = true;
+    pthread_cond_signal(&r->changed);
+}
+
 bool reports_keep(struct reports *r, const char *name, const char *address, struct told *told, int64_t now) {
     struct kept *k = kept_new(name, address, told, now);
     pthread_mutex_lock(&r->lock);
     bool kept = insert(r, k);
-    if (kept && !r->dirty) {
-        r->dirty = true;
-        pthread_cond_signal(&r->changed);
-    }
+    if (kept)
+        mark_dirty(r);
     pthread_mutex_unlock(&r->lock);
     return kept;
+}
+
+/// Who reported least recently stands last. Clocks that went back leave some for the next time.
+static bool forget_half(struct reports *r, struct half *half, int64_t before) {
+    bool any = false;
+    for (struct entry *e; (e = TAILQ_LAST(&half->order, entries)) != NULL && e->kept->received < before; any = true)
+        drop(r, e);
+    return any;
+}
+
+void reports_forget(struct reports *r, int64_t before) {
+    pthread_mutex_lock(&r->lock);
+    bool verified = forget_half(r, &r->verified, before), others = forget_half(r, &r->others, before);
+    if (verified || others)
+        mark_dirty(r);
+    pthread_mutex_unlock(&r->lock);
 }
 
 struct kept **reports_all(struct reports *r, size_t *count) {

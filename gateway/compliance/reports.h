@@ -52,6 +52,9 @@ unsigned reports_wait(struct reports *r, const char *name, const char *address, 
 /// Keep; takes over `told`. False: not kept, as whoever is not identified makes nobody go who is.
 bool reports_keep(struct reports *r, const char *name, const char *address, struct told *told, int64_t now);
 
+/// Forget whoever reported last before `before` (Unix seconds): a machine that is gone.
+void reports_forget(struct reports *r, int64_t before);
+
 /// All of them as they are now, the identified first, who reported last before others; given back by reports_release().
 struct kept **reports_all(struct reports *r, size_t *count);
 void reports_release(struct reports *r, struct kept **list, size_t count);

@@ -154,6 +154,13 @@ const struct read_key compliance_keys[] = {
      FIELD(outdated_after_s),
      .least = OUTDATED_AFTER_MIN_S,
      .most = OUTDATED_AFTER_MAX_S},
+    {.name = "forget_after",
+     .takes = TAKES_STRING,
+     .expected = "a duration such as \"90d\"",
+     .read = read_duration,
+     FIELD(forget_after_s),
+     .least = FORGET_AFTER_MIN_S,
+     .most = FORGET_AFTER_MAX_S},
     {.name = "expected", .takes = TAKES_LIST, .expected = "a list of machines", .read = read_machines},
     {.name = NULL},
 };
@@ -167,6 +174,7 @@ bool read_compliance(struct reader *r, const struct read_key *key, const struct 
 
 void clients_default(struct config *c) {
     c->compliance.outdated_after_s = OUTDATED_AFTER_S;
+    c->compliance.forget_after_s = FORGET_AFTER_S;
 }
 
 _Static_assert((int)CLIENT_SITE_HASH_HEX == (int)CONFIG_HASH_HEX, "both are kept in one form");

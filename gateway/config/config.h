@@ -123,6 +123,7 @@ struct clients_config {
 /// "compliance": how the reports of machines are judged.
 struct compliance_config {
     unsigned outdated_after_s;
+    unsigned forget_after_s;   ///< Who has not reported for so long is no longer listed.
     struct text_list expected; ///< Machines that are to report; sorted, each once.
 };
 

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const cri_plugins[] = {
-    [1] = "cri", [2] = "io.containerd.grpc.v1.cri", [3] = "io.containerd.cri.v1.images"};
+static const char *const cri_plugins[] = {[1] = "cri",
+                                          [2] = "io.containerd.grpc.v1.cri",
+                                          [3] = "io.containerd.cri.v1.images",
+                                          [4] = "io.containerd.cri.v1.images"};
 
-enum { VERSION_LAST = 3 };
+enum { VERSION_LAST = 4 };
 
 static const struct conf *plugin_registry(const struct conf *root, int64_t version) {
     return conf_at(root, (const char *const[]){"plugins", cri_plugins[version], "registry", NULL});
@@ -32,7 +34,7 @@ static bool read_version(struct containerd_toml *t, const struct conf *root) {
     if (version == NULL)
         return true;
     if (version->type != CONF_INTEGER || version->integer < 1 || version->integer > VERSION_LAST)
-        return err_set(&t->why, "line %u: version: expected 1, 2 or 3", version->line);
+        return err_set(&t->why, "line %u: version: expected 1, 2, 3 or 4", version->line);
     t->version = version->integer;
     return true;
 }
@@ -50,8 +52,9 @@ static void read_registry(struct containerd_toml *t, const struct conf *root) {
     for (int64_t version = 1; version <= VERSION_LAST; version++) {
         const struct conf *registry = plugin_registry(root, version);
         const char *path = conf_get_string(registry, "config_path");
-        char **at = version == t->version ? &t->config_path : &t->misplaced;
-        if (path != NULL && *at == NULL && (path[0] != '\0' || version == t->version))
+        bool here = strcmp(cri_plugins[version], cri_plugins[t->version]) == 0;
+        char **at = here ? &t->config_path : &t->misplaced;
+        if (path != NULL && *at == NULL && (path[0] != '\0' || here))
             *at = mem_strdup(path);
         if (version == t->version)
             read_mirrors(t, registry);

@@ -67,6 +67,8 @@ static const struct config configs[] = {
      2, "/d", NULL, false},
     {"version 3's place", "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/d'\n", true,
      3, "/d", NULL, false},
+    {"version 4's place is version 3's",
+     "version = 4\n[plugins.'io.containerd.cri.v1.images'.registry]\nconfig_path = '/d'\n", true, 4, "/d", NULL, false},
     {"version 2's place in a file of version 3",
      "version = 3\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/d\"\n", true, 3, NULL, "/d",
      false},

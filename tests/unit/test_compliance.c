@@ -563,6 +563,22 @@ Test(compliance, listing) {
     config_unref(c);
 }
 
+Test(compliance, forgotten) {
+    struct config *c = configured("{\"compliance\":{\"forget_after\":\"2d\",\"expected\":[\"host:gone\"]}}");
+    struct reports *r = reports_new(NULL, NULL, NULL, NULL);
+    report(r, c, "host:gone", "x", "closed", now - 172801);
+    report(r, c, "host:other", "y", "closed", now - 172801);
+    report(r, c, NULL, "zz", "closed", now - 172801);
+    report(r, c, "host:a", "x", "closed", now - 10);
+    report(r, c, NULL, "bb", "closed", now - 172800);
+    expect_listed(r, c, "status=compliant", "host:a;");
+    expect_listed(r, c, "status=outdated", "10.0.0.2;");
+    expect_listed(r, c, "status=unknown", "host:gone;");
+    expect_listed(r, c, "name=host:other", "");
+    reports_free(r);
+    config_unref(c);
+}
+
 Test(compliance, expected_names_are_not_claimed) {
     struct config *c = configured("{\"compliance\":{\"expected\":[\"cert:web-1\",\"user:ci\",\"web-2\"]}}");
     struct reports *r = reports_new(NULL, NULL, NULL, NULL);
