@@ -15,7 +15,7 @@
 
 static const char *const key[] = {"a", NULL};
 
-static struct kit_run write_plan(const struct client_plan *p, const char *root, bool strict) {
+static struct kit_run write_plan(struct client_plan *p, const char *root, bool strict) {
     struct kit_run r = {0};
     size_t len;
     FILE *out = open_memstream(&r.out, &len);
