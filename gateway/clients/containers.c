@@ -131,11 +131,12 @@ static bool is_ending(const char *s, size_t len) {
 static void tell_not_sent(struct containers *c, const char *name) {
     const char *host = c->site->host;
     if (strcmp(name, "*") == 0)
-        plan_note(c->plan,
-                  "The gateway serves every registry (\"*\"), but this client has to be told of each by name: of those "
-                  "that the gateway itself knows by name it was. Images of all others are refused: list their registry "
-                  "in the gateway's configuration and write this again, or write the image as %s/REGISTRY/….",
-                  host);
+        plan_note(
+            c->plan,
+            "The gateway serves every registry (\"*\"), but this client has to be told of each by name. It was told "
+            "of those that the gateway itself knows by name; images of all others are refused: list their registry "
+            "in the gateway's configuration and write this again, or write the image as %s/REGISTRY/….",
+            host);
     else if (is_wildcard(name))
         plan_note(
             c->plan,

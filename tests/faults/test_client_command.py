@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from gateway import BINARY
+from gateway import ADDRESS, BINARY, free_port
 
 SITE = {"format": 1, "gateway": "https://gw.test:5443", "proxy": "http://gw.test:3128",
         "registries": [{"name": "docker.io", "hosts": ["registry-1.docker.io"]}]}
@@ -92,6 +92,127 @@ def test_several_at_once(root, site):
     assert done.stdout.count("### Then run") == 1
 
 
+def test_only_what_changed_is_restarted(root, site):
+    argv = ["docker", "containerd", "--site", site, "--write", "--root", root]
+    first = client(*argv)
+    assert "restart docker" in first.stdout and "restart containerd" in first.stdout
+    again = client(*argv)
+    assert "### Then run" not in again.stdout and "restart docker" not in again.stdout, again.stdout
+    assert "### Nothing to restart" in again.stdout
+    (root / HOSTS).unlink()
+    one = client(*argv)
+    assert "restart docker" in one.stdout and "restart containerd" not in one.stdout, one.stdout
+
+
+def test_a_new_authority_is_every_clients(root, site, bed):
+    argv = ["docker", "containerd", "--site", site, "--write", "--root", root]
+    client(*argv, "--ca", bed.ca)
+    (root / "etc/pullgate/ca.crt").write_text("another\n")
+    done = client(*argv, "--ca", bed.ca)
+    assert "restart docker" in done.stdout and "restart containerd" in done.stdout, done.stdout
+
+
+def test_json(root, site):
+    argv = ["docker", "podman", "--site", site, "--write", "--json", "--root", root]
+    first, again = (json.loads(client(*argv).stdout) for _ in range(2))
+    assert first["changed"] and first["run"] == ["systemctl restart docker"] and first["open"] and first["notes"]
+    assert {"path": f"/{DAEMON}", "what": "written"} in first["files"]
+    assert not again["changed"] and again["run"] == [] and {file["what"] for file in again["files"]} == {"unchanged"}
+    (root / "etc/docker/certs.d/ghcr.io").mkdir()
+    (root / DAEMON).write_text("{")
+    done = client(*argv)
+    told = {file["path"]: file["what"] for file in json.loads(done.stdout)["files"]}
+    assert done.returncode == 1 and told[f"/{DAEMON}"] == "refused" and told["/etc/docker/certs.d/ghcr.io"] == "left"
+    told = {file["path"]: file["what"] for file in json.loads(client(*argv, "--strict").stdout)["files"]}
+    assert told["/etc/docker/certs.d/ghcr.io"] == "aside"
+
+
+def test_json_of_a_failure(root, site, tmp_path):
+    (root / "etc").mkdir()
+    os.symlink(tmp_path, root / "etc/docker")
+    done = client("docker", "--site", site, "--write", "--json", "--root", root)
+    assert done.returncode == 2 and "failed" in {file["what"] for file in json.loads(done.stdout)["files"]}
+
+
+def test_quiet(root, site):
+    argv = ["docker", "podman", "--site", site, "--write", "--quiet", "--root", root]
+    first = client(*argv).stdout
+    assert first.startswith("written ") and "restart docker" in first and "stays open" not in first
+    assert client(*argv).stdout == ""
+    (root / "etc/docker/certs.d/ghcr.io").mkdir()
+    left = client(*argv)
+    assert left.returncode == 1 and left.stdout.startswith("LEFT ") and "unchanged" not in left.stdout
+
+
+def test_what_is_pullgates_own_is_named(root, site, bed):
+    printed = client("docker", "--site", site, "--ca", bed.ca, "--root", root).stdout
+    assert "\n### /etc/pullgate/ca.crt\n" in printed and "\n### /etc/pullgate/client.json\n" in printed
+    assert "BEGIN CERTIFICATE" not in printed and printed.index("client.json") < printed.index("### Then run")
+    assert "### /etc/pullgate/ca.crt" not in client("docker", "--site", site, "--root", root).stdout
+
+
+def test_takeover_is_remembered(root, site):
+    def led():
+        return "BEGIN pullgate" in (root / "etc/hosts").read_text()
+
+    written(root, "--site", site, "--takeover", "--address", "10.0.0.5", "--strict")
+    assert led() and json.loads((root / OWN).read_text())["led"] is True
+    for argv in ([], ["--site", site]):
+        again = written(root, *argv, "--strict")
+        assert "written" not in again and "--no-takeover" in again and led(), again
+    assert client("containerd", "--write", "--root", root).returncode == 0
+    assert json.loads((root / OWN).read_text())["led_address"] == "10.0.0.5", "other clients leave it as it is"
+    written(root, "--no-takeover", "--strict")
+    left = json.loads((root / OWN).read_text())
+    assert not led() and "led" not in left and "led_address" not in left
+    assert "written" not in written(root, "--strict") and not led()
+
+
+@pytest.fixture
+def auto(own_gateway, tmp_path):
+    """A gateway whose certificate is its own authority's, and its URL."""
+    port = free_port()
+    gateway = own_gateway(listeners=[{"address": f"{ADDRESS}:{port}", "tls": "auto", "names": ["localhost", "gw.test"]}],
+                          mode="monitor", rules=[{"deny": ["*/denied/**"]}, {"allow": ["**"]}],
+                          more={"state_directory": str(tmp_path / "state")})
+    return gateway, f"https://localhost:{port}"
+
+
+def test_an_authority_that_is_not_known(auto, root, bed, tmp_path):
+    url = auto[1]
+    nameless = client("docker", "--gateway", url, "--root", root)
+    assert nameless.returncode == 2 and "--ca FILE" in nameless.stderr and "pullgate ca show" in nameless.stderr
+    wrong = client("docker", "--gateway", url, "--root", root, "--ca", bed.ca)
+    assert wrong.returncode == 2 and "not signed by the authority in" in wrong.stderr and str(bed.ca) in wrong.stderr
+    ca = tmp_path / "state" / "ca.crt"
+    assert client("docker", "--gateway", url, "--root", root, "--ca", ca).returncode == 0
+    misnamed = client("docker", "--gateway", url.replace("localhost", "127.0.0.2"), "--root", root, "--ca", ca)
+    assert misnamed.returncode == 2 and "--ca FILE" not in misnamed.stderr, "its authority is the right one"
+
+
+def test_serve_says_where_and_how(auto):
+    gateway, url = auto
+    said = gateway.stderr_path.read_text()
+    assert f" serves {url}\n" in said and f" serves http://{ADDRESS}:{gateway.port}\n" in said
+    checked = subprocess.run([str(BINARY), "check", "--config", str(gateway.config)], capture_output=True, text=True,
+                             timeout=30, check=False)
+    words = '"monitor": nothing that the rules deny is refused, it is only logged as "would"'
+    assert words in said and words in checked.stdout + checked.stderr
+
+
+def test_explain_in_monitor_mode(auto):
+    def explain(image, *argv):
+        return subprocess.run([str(BINARY), "explain", "--config", str(auto[0].config), *argv, image],
+                              capture_output=True, text=True, timeout=30, check=False).stdout
+
+    registry = next(name for name in auto[0].settings["registries"] if "*" not in name)
+    denied, allowed = explain(f"{registry}/denied/app:1"), explain(f"{registry}/org/app:1")
+    assert 'allowed         because mode is "monitor"' in denied and "would be denied by rule rules[0]" in denied
+    assert "allowed         by rule rules[1]" in allowed and "would be denied" not in allowed
+    as_json = json.loads(explain(f"{registry}/denied/app:1", "--json"))
+    assert (as_json["decision"], as_json["would"], as_json["rule"]) == ("allow", "deny", "rules[0]")
+
+
 def test_what_is_left_is_a_status(root, site):
     (root / "etc/docker/certs.d/ghcr.io").mkdir(parents=True)
     assert "certs.d/ghcr.io" in written(root, "--site", site, status=1)
@@ -120,6 +241,9 @@ def test_no_way_out_of_the_root(root, site, tmp_path):
     ["docker", "--site", "SITE", "--header", "no colon"], ["docker", "--site", "SITE", "--header", "X: a\nb"],
     ["docker", "--site", "SITE", "--certificate", "/c.crt"], ["docker", "--site", "SITE", "--certificate", "c", "--key", "k"],
     ["docker", "--site", "SITE", "--proxy", "gw.test"], ["docker", "--site", "SITE", "--gateway", "https://u:p@gw.test"],
+    ["docker", "--site", "SITE", "--json"], ["docker", "--site", "SITE", "--quiet"],
+    ["docker", "--site", "SITE", "--takeover", "--no-takeover"], ["podman", "--site", "SITE", "--no-takeover"],
+    ["docker", "--site", "SITE", "--ca", "/no/such"],
     ["docker", "--site", "SITE", "--write", "--ca", "SITE", "--root", "ROOT"], ["docker", "--site", "/dev/null"],
 ], ids=lambda argv: " ".join(argv).replace("\n", " ") or "nothing")
 def test_unusable(argv, site, root):

@@ -276,6 +276,12 @@ Test(client_containers, other_sites) {
          "\"registry-*", "a wildcard that the library does not know would break the file", true},
         {"{\"format\":1,\"gateway\":\"https://gw.test\",\"registries\":[{\"name\":\"px.example.com:5000\"}]}",
          "prefix = \"px.example.com:5000\"", "a port cannot stand in a location", true},
+        {"{\"format\":1,\"gateway\":\"https://gw.test\",\"registries\":[{\"name\":\"px.example.com:5000\"}]}",
+         "Images of px.example.com:5000 are refused", "which is told", false},
+        {"{\"format\":1,\"gateway\":\"https://gw.test\",\"registries\":[{\"name\":\"*\"}]}",
+         "The gateway serves every registry (\"*\")", "what a client does with \"*\" is told in words", false},
+        {"{\"format\":1,\"gateway\":\"https://gw.test\",\"registries\":[{\"name\":\"*.azurecr.io\"}]}",
+         "serves the registries *.azurecr.io", "and with a smaller wildcard", false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct client_site *site = site_of(rows[i].site);

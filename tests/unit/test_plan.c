@@ -361,6 +361,109 @@ Test(plan, left) {
     kit_drop(root);
 }
 
+static char *rest_of(const struct client_plan *p, void (*print)(const struct client_plan *, FILE *)) {
+    char *text = NULL;
+    size_t len;
+    FILE *out = open_memstream(&text, &len);
+    print(p, out);
+    fclose(out);
+    return text;
+}
+
+/// Two clients with a file each and one that they share; `own` is nobody's.
+static struct client_plan *plan_of_two(void) {
+    static const char *const names[] = {"one", "two"};
+    struct client_plan *p = plan_new();
+    plan_text_named(p, "/own", 0644, "own\n", "what is known");
+    for (size_t i = 0; i < 2; i++) {
+        char *path = mem_printf("/%s", names[i]);
+        plan_client(p, names[i]);
+        plan_text(p, path, 0644, "new\n");
+        plan_text(p, "/shared", 0644, "new\n");
+        plan_run(p, "restart %s", names[i]);
+        plan_run(p, "reload");
+        plan_open(p, "open in both");
+        free(path);
+    }
+    plan_client(p, NULL);
+    return p;
+}
+
+/// Only clients whose files changed are to be restarted.
+Test(plan, runs_of_what_changed) {
+    static const struct {
+        const char *drop; ///< This file is missing, and has to be written.
+        bool changed, one, two, reload;
+        const char *why;
+    } rows[] = {
+        {"/one", true, true, false, true, "one client's file"},
+        {"/two", true, false, true, true, "the other's"},
+        {"/shared", true, true, true, true, "one that both read"},
+        {"/own", true, false, false, false, "one that no client reads"},
+        {"/nothing", false, false, false, false, "nothing is written"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *root = kit_root();
+        struct client_plan *p = plan_of_two();
+        kit_put(root, "/own", "own\n");
+        for (const char *const *path = (const char *const[]){"/one", "/two", "/shared", NULL}; *path != NULL; path++)
+            kit_put(root, *path, "new\n");
+        char *gone = mem_printf("%s%s", root, rows[i].drop);
+        unlink(gone);
+        free(gone);
+        struct kit_run r = write_plan(p, root, true);
+        char *text = rest_of(p, plan_print_rest), *json = rest_of(p, plan_print_json);
+        cr_expect_eq(strstr(text, "restart one") != NULL, rows[i].one, "%s: %s", rows[i].why, text);
+        cr_expect_eq(strstr(text, "restart two") != NULL, rows[i].two, "%s: %s", rows[i].why, text);
+        cr_expect_eq(strstr(text, "reload") != NULL, rows[i].reload, "%s: %s", rows[i].why, text);
+        cr_expect_eq(strstr(text, "Then run") == NULL, strstr(text, "Nothing to restart") != NULL, "%s", text);
+        cr_expect_eq(strstr(json, "\"restart one\"") != NULL, rows[i].one, "%s: %s", rows[i].why, json);
+        cr_expect_eq(strstr(json, "{\"changed\":true,") == json, rows[i].changed, "%s: %s", rows[i].why, json);
+        free(json);
+        free(text);
+        kit_done(&r);
+        r = write_plan(p, root, true);
+        text = rest_of(p, plan_print_rest);
+        cr_expect_null(strstr(text, "Then run"), "%s: and nothing the second time: %s", rows[i].why, text);
+        free(text);
+        kit_done(&r);
+        plan_free(p);
+        kit_drop(root);
+    }
+}
+
+/// All are told where nothing was written, and a text that is only named is not shown.
+Test(plan, runs_of_a_printed_plan) {
+    struct client_plan *p = plan_of_two();
+    char *text = rest_of(p, plan_print);
+    cr_expect(strstr(text, "restart one") != NULL && strstr(text, "restart two") != NULL, "%s", text);
+    cr_expect_null(strstr(text, "Nothing to restart"), "%s", text);
+    cr_expect(strstr(text, "### /own\n# what is known\n") > strstr(text, "### /shared"), "%s", text);
+    cr_expect_null(strstr(text, "\nown\n"), "%s", text);
+    free(text);
+    plan_free(p);
+}
+
+Test(plan, told_less) {
+    char *root = kit_root();
+    struct client_plan *p = plan_of_two();
+    plan_left(p, "this wins");
+    plan_tell_less(p);
+    for (int i = 0; i < 2; i++) {
+        struct kit_run r = write_plan(p, root, true);
+        char *text = rest_of(p, plan_print_rest);
+        cr_expect_eq(strstr(r.out, "written") != NULL, i == 0, "%s", r.out);
+        cr_expect_eq(strstr(text, "restart one") != NULL, i == 0, "%s", text);
+        cr_expect_null(strstr(r.out, "unchanged"), "%s", r.out);
+        cr_expect_null(strstr(text, "open in both"), "%s", text);
+        cr_expect_not_null(strstr(text, "this wins"), "what a person must change is told each time: %s", text);
+        free(text);
+        kit_done(&r);
+    }
+    plan_free(p);
+    kit_drop(root);
+}
+
 /// Hundreds of lines are cut where a plan is printed, and whole in the file.
 Test(plan, long_texts) {
     static const struct {

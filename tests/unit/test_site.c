@@ -221,6 +221,7 @@ static const struct {
      "\"no_proxy\": \"::/0\" would send"},
     {"no_proxy with a comma", "{\"format\":1,\"gateway\":\"https://gw\",\"no_proxy\":[\"a,b\"]}", "\"no_proxy\": "},
     {"monitor in words", "{\"format\":1,\"gateway\":\"https://gw\",\"monitor\":1}", "\"monitor\": "},
+    {"led in words", "{\"format\":1,\"gateway\":\"https://gw\",\"led\":\"yes\"}", "\"led\": "},
     {"takeover in words", "{\"format\":1,\"gateway\":\"https://gw\",\"takeover\":\"yes\"}", "\"takeover\": "},
     {"a relative path", "{\"format\":1,\"gateway\":\"https://gw\",\"ca\":\"ca.crt\"}", "\"ca\": expected an absolute"},
     {"a certificate without its key", "{\"format\":1,\"gateway\":\"https://gw\",\"certificate\":\"/c\"}",
@@ -249,7 +250,7 @@ static const char whole[] =
     "\"message\":\"Ask \\\"us\\\"\",\"registries\":[{\"name\":\"docker.io\",\"hosts\":[\"registry-1.docker.io\"]},"
     "{\"name\":\"*\",\"hosts\":[]}],\"direct\":[\"r.corp\"],\"no_proxy\":[\"10.0.0.0/8\"],\"takeover\":true,"
     "\"monitor\":true,\"ca\":\"/etc/pullgate/ca.crt\",\"certificate\":\"/c\",\"key\":\"/"
-    "k\",\"headers\":{\"X-Team\":\"a\"}}\n";
+    "k\",\"headers\":{\"X-Team\":\"a\"},\"led\":true,\"led_address\":\"10.0.0.5\"}\n";
 
 Test(site, there_and_back) {
     struct err err = {0};
@@ -259,6 +260,7 @@ Test(site, there_and_back) {
     cr_expect_str_eq(own, whole, "the machine's copy");
     cr_expect_null(strstr(shared, "X-Team"), "what is the machine's own is not told");
     cr_expect_null(strstr(shared, "\"ca\""), "what is the machine's own is not told");
+    cr_expect_null(strstr(shared, "\"led"), "what is the machine's own is not told");
     struct client_site *again = client_site_parse(shared, strlen(shared), &err);
     char first[CLIENT_SITE_HASH_HEX + 1], second[CLIENT_SITE_HASH_HEX + 1];
     client_site_hash(site, first);
