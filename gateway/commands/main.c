@@ -48,11 +48,11 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"serve", command_serve},     {"reload", command_reload},     {"check", command_check},
-    {"explain", command_explain}, {"store", command_store},       {"ca", command_ca},
-    {"client", command_client},   {"state", command_state},       {"token", command_token},
-    {"doctor", command_doctor}, {"compliance", command_compliance},
-    {"version", command_version}, {"--version", command_version},
+    {"serve", command_serve},       {"reload", command_reload},         {"check", command_check},
+    {"explain", command_explain},   {"store", command_store},           {"ca", command_ca},
+    {"client", command_client},     {"state", command_state},           {"token", command_token},
+    {"doctor", command_doctor},     {"compliance", command_compliance}, {"version", command_version},
+    {"--version", command_version},
 };
 
 int command_usage(const char *command) {

@@ -695,7 +695,7 @@ Test(identity, an_issuer_is_asked_for_an_unknown_key_once) {
     char ca[64], url[64];
     open_house(&h);
     struct jwks_server *server = jwks_server_new(ca, url);
-    struct oidc_settings issuer = {"https://i", "pullgate", url, ca, NULL, "groups"};
+    struct oidc_settings issuer = {"https://i", "pullgate", url, ca, NULL, "groups", NULL, NULL};
     struct kit_key *first = kit_key_new(KIT_P256), *second = kit_key_new(KIT_P256);
     char *document = kit_jwks(kit_jwk(first, "one", ""), NULL);
     jwks_server_set(server, document);
@@ -735,7 +735,7 @@ Test(identity, many_wait_for_an_issuers_first_answer) {
     char ca[64], url[64];
     open_house(&h);
     struct jwks_server *server = jwks_server_new(ca, url);
-    struct oidc_settings issuer = {"https://i", "pullgate", url, ca, "sub", NULL};
+    struct oidc_settings issuer = {"https://i", "pullgate", url, ca, "sub", NULL, NULL, NULL};
     struct kit_key *k = kit_key_new(KIT_P256);
     char *document = kit_jwks(kit_jwk(k, "one", ""), NULL), *token = issuer_token(k, "one", 300);
     char *value = mem_printf("Bearer %s", token), *basic = kit_basic("ignored", token);
