@@ -74,7 +74,7 @@ static void print_start(const struct config *c) {
     if (c->store.enabled)
         fprintf(stderr, "It keeps what it fetches in %s\n", c->store.directory);
     if (c->monitor)
-        fprintf(stderr, "mode \"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"\n");
+        fprintf(stderr, "mode: \"monitor\": nothing that the rules deny is refused, it is only logged as \"would\"\n");
     if (c->path == NULL && c->listener_count > 0) {
         server_url(&c->listeners[0], url, sizeof(url));
         print_docker_hint(url);
