@@ -147,6 +147,10 @@ void plan_block(struct client_plan *p, const char *path, const char *text) {
     replace(&item(p, PLAN_BLOCK, path)->text, text);
 }
 
+void plan_block_rivals(struct client_plan *p, const char *path, const char *names) {
+    replace(&item(p, PLAN_BLOCK, path)->reason, names);
+}
+
 void plan_aside(struct client_plan *p, const char *path, const char *why, const char *out_of) {
     struct plan_file *f = item(p, PLAN_ASIDE, path);
     replace(&f->reason, why);

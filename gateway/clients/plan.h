@@ -59,6 +59,10 @@ void plan_link(struct client_plan *p, const char *path, const char *target);
 /// and the rest of the file stays. `text` is copied; empty: the marks go too.
 void plan_block(struct client_plan *p, const char *path, const char *text);
 
+/// Somebody else's lines in the same file that lead one of these names ("10.0.0.5,ghcr.io,…": the address, then names)
+/// to another address may win over the block. They are named, and with --strict made comments.
+void plan_block_rivals(struct client_plan *p, const char *path, const char *names);
+
 /// This file or folder wins over what is planned and takes requests past the gateway: named, and with --strict moved
 /// aside (renamed to NAME.pullgate-aside[.N]; beside the folder `out_of`, where that is not NULL because a name in it
 /// would still count).

@@ -31,7 +31,8 @@ struct plan_file {
     char *text;   ///< The text, or the link's target.
     char *out_of; ///< PLAN_TEXT, PLAN_ASIDE: what is kept goes beside this folder; may be NULL.
     char *home;   ///< PLAN_ASIDE: the user's folder in which `path` stands, or NULL.
-    char *reason; ///< PLAN_ASIDE: why. PLAN_TEXT: what is printed in the place of the text, or NULL.
+    char *reason; ///< PLAN_ASIDE: why. PLAN_TEXT: what is printed in the place of the text. PLAN_BLOCK: names. NULL:
+                  ///< none.
 };
 
 struct plan_line {
@@ -74,6 +75,10 @@ enum conf_edit plan_merge(const struct plan_file *f, bool strict, struct buf *te
 
 /// pullgate's lines between their marks in `text`. False when the marks there make no sense.
 bool plan_merge_block(const char *block, struct buf *text, struct err *err);
+
+/// Lines outside of the block that have one of `names`: told in `left`, one line each; with `strict` they are made
+/// comments instead.
+void plan_merge_rivals(const char *names, bool strict, struct buf *text, struct buf *left);
 
 /// The settings as the file would be on an empty machine, comments included.
 bool plan_fresh(const struct plan_file *f, struct buf *text, struct err *err);

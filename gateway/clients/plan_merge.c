@@ -2,6 +2,7 @@
 //
 // What is planned, put into a text that is there: all of it or nothing. Pure; any thread.
 
+#include "gateway/clients/common.h"
 #include "gateway/clients/plan_inside.h"
 
 #include "mirrors/base/mem.h"
@@ -167,4 +168,42 @@ bool plan_merge_block(const char *block, struct buf *text, struct err *err) {
     }
     buf_deinit(&out);
     return fits || err_set(err, "it is longer than %d bytes", (int)CONF_TEXT_MAX);
+}
+
+// --- others' lines that win over the block ---
+
+/// "ADDRESS NAME...": has it one of the names of "10.0.0.5,ghcr.io,…", at another address?
+static bool is_rival(const char *line, const char *names) {
+    char *words = mem_strndup(line, strcspn(line, "#\n")), *rest = NULL;
+    size_t len = strcspn(names, ",");
+    for (char *c = words; *c != '\0'; c++)
+        *c = (char)tolower((unsigned char)*c);
+    const char *word = strtok_r(words, " \t\r", &rest);
+    bool elsewhere = word != NULL && (strlen(word) != len || strncmp(word, names, len) != 0), has = false;
+    while (elsewhere && !has && (word = strtok_r(NULL, " \t\r", &rest)) != NULL)
+        has = list_holds(names, word);
+    free(words);
+    return has;
+}
+
+void plan_merge_rivals(const char *names, bool strict, struct buf *text, struct buf *left) {
+    struct buf out;
+    bool inside = false;
+    buf_init(&out, CONF_TEXT_MAX);
+    for (const char *at = text->data != NULL ? text->data : ""; *at != '\0'; at = after_line(at)) {
+        size_t len = (size_t)(after_line(at) - at);
+        bool begins = strncmp(at, begin_word, strlen(begin_word)) == 0;
+        inside = (inside || begins) && strncmp(at, end_word, strlen(end_word)) != 0;
+        bool rival = !inside && is_rival(at, names);
+        if (rival && !strict)
+            buf_addf(left, "\"%.*s\" leads a registry's name elsewhere\n", (int)strcspn(at, "#\r\n"), at);
+        if (rival && strict)
+            buf_adds(&out, "# taken out by pullgate: ");
+        buf_add(&out, at, len);
+    }
+    if (strict && !out.overflow) {
+        buf_clear(text);
+        buf_add(text, out.data != NULL ? out.data : "", out.len);
+    }
+    buf_deinit(&out);
 }

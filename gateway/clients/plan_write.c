@@ -173,15 +173,22 @@ static void write_settings(struct writing *w, const struct plan_file *f, struct 
 
 static void write_block(struct writing *w, const struct plan_file *f, struct rooted_place *place, struct buf *text) {
     struct err err = {""};
-    struct buf old;
+    struct buf old, left;
     buf_init(&old, CONF_TEXT_MAX);
+    buf_init(&left, LEFT_MAX);
     buf_add(&old, text->data != NULL ? text->data : "", text->len);
-    if (!plan_merge_block(f->text, text, &err))
+    bool merged = plan_merge_block(f->text, text, &err);
+    if (merged && f->reason != NULL)
+        plan_merge_rivals(f->reason, w->strict, text, &left);
+    if (!merged)
         refuse(w, f, &err);
     else if (old.len == text->len && (old.len == 0 || memcmp(old.data, text->data, old.len) == 0))
         keep_same(w, f);
     else
         put(w, f, place, text, 0644);
+    if (left.data != NULL)
+        tell_left(w, f, left.data);
+    buf_deinit(&left);
     buf_deinit(&old);
 }
 

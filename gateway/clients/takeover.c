@@ -115,6 +115,9 @@ bool plan_takeover(struct client_plan *p, const struct client_site *site, const 
         take_registry(&t, &site->registries[i]);
     plan_hosts_folder(p, site, options, certs_d, "dockerd", t.names.data);
     plan_block(p, "/etc/hosts", t.hosts.data);
+    char *led = mem_printf("%s%s", t.address, t.names.data != NULL ? t.names.data : "");
+    plan_block_rivals(p, "/etc/hosts", led);
+    free(led);
     plan_trust(&t, options);
     if (!site->takeover)
         plan_open(p,

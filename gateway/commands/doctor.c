@@ -49,6 +49,7 @@ static const char help[] =
     "How it is told:\n"
     "  --json             one JSON object in the place of the table\n"
     "  --report URL       send that JSON to this gateway, which keeps the last report of each machine\n"
+    "                     (not with --root)\n"
     "\n"
     "Exit status: 0 all is closed; 1 something is open; 3 nothing is open, but something could not be told; 2 an "
     "option\n"
@@ -132,6 +133,9 @@ static bool read_clients(struct options *o, char *const *names) {
     }
     if (o->pull != NULL && o->root[0] != '\0')
         return complain("--pull: ", "the clients of an image of a machine cannot be run");
+    if (o->report != NULL && o->root[0] != '\0')
+        return complain("--report: ",
+                        "the gateway keeps it of the machine that sends it, which is not the one below --root");
     if (o->pull != NULL && o->pull[0] == '-')
         return complain("--pull: expected an image, found ", o->pull);
     return true;
@@ -199,9 +203,13 @@ static struct client_site *find_site(const struct options *o, struct report *rep
         *usable = complain(err.text, "");
         return NULL;
     }
+    char *url = report_shell_word(o->site.gateway != NULL ? o->site.gateway : "URL");
+    char *command = mem_printf("pullgate client NAME... --gateway %s --ca FILE --write", url);
     report_add(report, FINDING_UNKNOWN, "site_unknown", "gateway", o->site.gateway,
-               "Write the description of the site.", "pullgate client NAME... --gateway URL --ca FILE --write",
+               "Write the description of the site.", command,
                "what the site serves is not known, and so not what would be a way past it: %s", err.text);
+    free(command);
+    free(url);
     return o->site.gateway != NULL ? bare_site(o) : NULL;
 }
 
@@ -274,16 +282,26 @@ static void print(const struct options *o, const struct report *report, const st
         report_table(report, stdout);
 }
 
+/// Without the line's end that what a gateway answers has.
+static const char *one_line(char *text, size_t max) {
+    if (text == NULL)
+        return "";
+    size_t len = strlen(text);
+    while (len > 0 && strchr("\r\n \t", text[len - 1]) != NULL)
+        len--;
+    text[len] = '\0';
+    return report_clean(text, max);
+}
+
 static bool send_report(const struct options *o, const struct doctor *d, const struct buf *json) {
     struct err err = {""};
     struct buf answer;
     buf_init(&answer, ANSWER_MAX);
     bool sent = report_send(d, o->report, json, &answer, &err);
     if (!sent)
-        complain(report_clean(err.text, sizeof err.text), "");
+        complain(one_line(err.text, sizeof err.text), "");
     else
-        fprintf(stderr, "pullgate doctor: reported: %s\n",
-                answer.data != NULL ? report_clean(answer.data, ANSWER_MAX) : "");
+        fprintf(stderr, "pullgate doctor: reported: %s\n", one_line(answer.data, ANSWER_MAX));
     buf_deinit(&answer);
     return sent;
 }
@@ -357,6 +375,7 @@ int command_doctor(int argc, char **argv) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
     struct machine machine;
     struct report *report = report_new();
+    report_root(report, o.root[0] != '\0' ? o.root : NULL);
     machine_look(o.root, &o.clients, &machine);
     int status = examine(&o, report, &machine);
     machine_deinit(&machine);

@@ -158,7 +158,7 @@ bool below_is_hidden(const char *root, const char *path) {
 
 int64_t below_changed(const char *root, const char *path) {
     struct stat st;
-    return stat_below(root, path, &st) ? (int64_t)st.st_mtime : 0;
+    return stat_below(root, path, &st) ? (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 : 0;
 }
 
 const char *below_words(enum below result) {

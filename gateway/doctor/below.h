@@ -38,7 +38,7 @@ bool below_is_there(const char *root, const char *path);
 /// It could not be told: something is in a folder that this user may not enter.
 bool below_is_hidden(const char *root, const char *path);
 
-/// When it was last changed, Unix seconds; 0: it is not there.
+/// When it was last changed, Unix milliseconds; 0: it is not there.
 int64_t below_changed(const char *root, const char *path);
 
 /// "there is none", "it may not be read by this user", ...

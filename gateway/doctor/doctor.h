@@ -51,6 +51,9 @@ void judge_machine(struct doctor *d);
 void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,
                       const char *what);
 
+/// The same of a further daemon of the machine's own.
+void doctor_other_daemon(struct doctor *d, const char *client, pid_t pid, const struct report *apart);
+
 /// Homes that could not be looked into may hold files of users' own: unknown.
 void judge_closed_homes(struct doctor *d, const char *client);
 
@@ -60,6 +63,11 @@ const char *fix_command(const char *client);
 /// Add a finding whose command is fix_command().
 void doctor_open(struct doctor *d, const char *client, const char *code, const char *where, const char *todo,
                  const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/// A file that the client does not start with. `pullgate client` does not touch what it cannot read, so no command
+/// mends it: a person does.
+void doctor_unparsable(struct doctor *d, const char *client, const char *path, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /// FINDING_WARNING where `held` (something else stops it, such as the refusing proxy), else FINDING_OPEN.
 void doctor_leaves(struct doctor *d, bool held, const char *client, const char *code, const char *where,
@@ -73,6 +81,9 @@ bool site_is_gateway(const struct client_site *site, const char *text);
 
 /// A registry that the site wants to be reached past the gateway?
 bool site_is_wanted(const struct client_site *site, const char *host);
+
+/// Does this name lead to registries that people use? Of those that everybody knows, not the site's own.
+bool is_public_registry(const char *host);
 
 /// One that the gateway serves (its name, or one of its hosts)?
 bool site_is_served(const struct client_site *site, const char *host);
@@ -102,6 +113,10 @@ struct proxy_settings {
 struct doctor_proxy judge_unit_proxy(struct doctor *d, const struct machine_client *c, const char *unit,
                                      const char *prefix, const struct proxy_settings *own);
 
+/// The same for a process alone, whatever a unit says.
+struct doctor_proxy judge_process_proxy(struct doctor *d, const struct machine_client *c,
+                                        const struct proxy_settings *own);
+
 /// The command line of the running daemon, or what its unit will start it with; the options are looked for with
 /// daemon_env.h's option_value().
 void daemon_words(struct doctor *d, const struct machine_client *c, const char *unit, struct names *words);
@@ -130,5 +145,6 @@ void judge_no_ca(struct doctor *d, const char *client, const char *where);
 /// The client's daemon read this file when it was started: was that before the last change?
 void judge_age(struct doctor *d, const struct machine_client *c, const char *path, const char *command);
 
-/// Set what no finding has said: uses the gateway, leaves it.
+/// Set what no finding has said: uses the gateway, leaves it. One that does not use it is open, also where its proxy
+/// keeps it from the registries: whoever reads `uses` has to come to the same verdict.
 void doctor_settle(struct doctor *d, const char *client, bool uses);

@@ -169,15 +169,20 @@ static void compare_site(struct doctor *d, struct client_site *site) {
     client_site_hash(site, there);
     if (strcmp(here, there) == 0)
         report_gateway(d->report, d->site->gateway, now); // By which the gateway knows that the machine is up to date.
-    else
+    else {
+        char *url = report_shell_word(d->site->gateway),
+             *command = mem_printf("pullgate doctor --gateway %s --fix", url);
         report_add(d->report, FINDING_WARNING, "site_outdated", "gateway", CLIENT_SITE_PATH,
-                   "Write the clients' configuration again.", "pullgate doctor --gateway URL --fix",
+                   "Write the clients' configuration again.", command,
                    "the gateway describes its site otherwise now: registries may have been added, or taken out");
+        free(command);
+        free(url);
+    }
 }
 
 void gateway_judge_mode(struct doctor *d, bool monitor) {
     if (monitor)
-        report_add(d->report, FINDING_OPEN, "gateway_monitor", "gateway", d->site->gateway,
+        report_add(d->report, FINDING_WARNING, "gateway_monitor", "gateway", d->site->gateway,
                    "When its log shows what the rules should let through, take \"mode\": \"monitor\" out of its "
                    "configuration.",
                    NULL, "it is in monitor mode: it lets every image through, and only logs what it would deny");

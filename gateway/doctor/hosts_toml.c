@@ -42,7 +42,8 @@ static char *absolute(const char *folder, const char *path) {
     return path[0] == '/' ? mem_strdup(path) : mem_printf("%s/%s", folder, path);
 }
 
-static bool read_capabilities(struct hosts_file *f, const struct conf *value, struct hosts_entry *e) {
+static bool read_capabilities(struct hosts_file *f, enum hosts_reader reader, const struct conf *value,
+                              struct hosts_entry *e) {
     e->capabilities = HOSTS_ALL;
     if (value == NULL)
         return true;
@@ -58,6 +59,8 @@ static bool read_capabilities(struct hosts_file *f, const struct conf *value, st
             found |= HOSTS_RESOLVE;
         else if (strcasecmp(at->string, "push") == 0)
             found |= HOSTS_PUSH;
+        else if (reader == HOSTS_CONTAINERD_2_2 && strcasecmp(at->string, "referrers") == 0)
+            continue; // Signatures and the like: no image comes by it.
         else
             return refuse(f, HOSTS_UNKNOWN_CAPABILITY, "line %u: unknown capability \"%s\"", at->line, at->string);
     }
@@ -238,13 +241,14 @@ static struct hosts_entry *add_entry(struct hosts_file *f) {
     return e;
 }
 
-static bool read_entry(struct hosts_file *f, const char *server, unsigned line, const struct conf *table,
-                       const char *folder) {
+static bool read_entry(struct hosts_file *f, enum hosts_reader reader, const char *server, unsigned line,
+                       const struct conf *table, const char *folder) {
     struct hosts_entry *e = add_entry(f);
     e->line = line;
     return read_flags(f, table, e) && read_url(f, server, table, e) &&
-           read_capabilities(f, conf_get(table, "capabilities"), e) && read_ca(f, conf_get(table, "ca"), folder, e) &&
-           read_client(f, conf_get(table, "client"), folder, e) && read_header(f, conf_get(table, "header"), e);
+           read_capabilities(f, reader, conf_get(table, "capabilities"), e) &&
+           read_ca(f, conf_get(table, "ca"), folder, e) && read_client(f, conf_get(table, "client"), folder, e) &&
+           read_header(f, conf_get(table, "header"), e);
 }
 
 // --- the whole ---
@@ -281,11 +285,11 @@ static bool read_hosts(struct hosts_file *f, enum hosts_reader reader, const str
         if (at->type != CONF_TABLE)
             return wrong_type(f, at, "host", "a table for each host");
         note_unknown(f, at, false);
-        if (reader == HOSTS_CONTAINERD_2 && !has_header(at, text)) {
+        if (reader != HOSTS_CONTAINERD_1 && !has_header(at, text)) {
             names_add(&f->unseen, at->key);
             continue;
         }
-        if (!read_entry(f, at->key, at->line, at, folder))
+        if (!read_entry(f, reader, at->key, at->line, at, folder))
             return false;
     }
     return true;
@@ -304,7 +308,7 @@ static bool read_root(struct hosts_file *f, enum hosts_reader reader, const stru
     note_unknown(f, root, true);
     f->has_server = server != NULL && server->string[0] != '\0';
     return read_hosts(f, reader, hosts, text, folder) &&
-           read_entry(f, server != NULL ? server->string : "", server != NULL ? server->line : 0, root, folder);
+           read_entry(f, reader, server != NULL ? server->string : "", server != NULL ? server->line : 0, root, folder);
 }
 
 static void deinit_entries(struct hosts_file *f) {

@@ -6,7 +6,7 @@
 // containerd never refuses to work because of a file that it does not understand: it logs a line and goes to the
 // registry itself. So nothing here is an error; a file that is ignored says why. Two readers differ: containerd 1.x
 // wants a `[host]` table, and orders hosts by their lines; containerd 2.x and Docker Engine 29 take a file without one,
-// and see only hosts that have a header of their own. Pure; any thread.
+// and see only hosts that have a header of their own; 2.2 came to know one capability more. Pure; any thread.
 
 #pragma once
 
@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum hosts_reader { HOSTS_CONTAINERD_1, HOSTS_CONTAINERD_2 };
+enum hosts_reader { HOSTS_CONTAINERD_1, HOSTS_CONTAINERD_2, HOSTS_CONTAINERD_2_2 };
 
 enum hosts_problem {
     HOSTS_FINE,

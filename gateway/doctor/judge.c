@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/// A daemon reads its file a little after it was started, and file times lag behind by a tick.
+enum { STARTING_MS = 100 };
+
 // --- findings ---
 
 const char *fix_command(const char *client) {
@@ -53,6 +56,19 @@ void doctor_open(struct doctor *d, const char *client, const char *code, const c
     va_end(args);
 }
 
+void doctor_unparsable(struct doctor *d, const char *client, const char *path, const char *format, ...) {
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0)
+        text = NULL;
+    va_end(args);
+    report_add(d->report, FINDING_OPEN, "unparsable", client, path,
+               "Mend the file: `pullgate client` does not touch what it cannot read.", NULL, "%s",
+               text != NULL ? text : "");
+    free(text);
+}
+
 void doctor_leaves(struct doctor *d, bool held, const char *client, const char *code, const char *where,
                    const char *todo, const char *format, ...) {
     va_list args;
@@ -68,8 +84,8 @@ void doctor_unreadable(struct doctor *d, const char *client, const char *path, c
                unusable ? NULL : "sudo pullgate doctor", "%s", words);
 }
 
-void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,
-                      const char *what) {
+static void add_apart(struct doctor *d, const char *code, const char *client, const char *where,
+                      const struct report *apart, const char *todo, const char *what) {
     size_t count;
     const struct finding *f = report_findings(apart, &count), *open = NULL;
     for (size_t i = 0; i < count && open == NULL; i++)
@@ -77,13 +93,25 @@ void doctor_users_own(struct doctor *d, const char *client, const char *where, c
     enum severity severity = open != NULL                               ? FINDING_OPEN
                              : report_count(apart, FINDING_UNKNOWN) > 0 ? FINDING_UNKNOWN
                                                                         : FINDING_NOTE;
-    report_add(d->report, severity, "user_configuration", client, where,
-               severity == FINDING_NOTE
-                   ? NULL
-                   : "Have the same there as the system has, or keep users from daemons and files of "
-                     "their own; egress rules stop what they can.",
+    report_add(d->report, severity, code, client, where, severity == FINDING_NOTE ? NULL : todo,
                severity == FINDING_NOTE ? NULL : "pullgate client firewall --nft", "%s%s%s", what,
                open != NULL ? ": " : "", open != NULL ? open->what : "");
+}
+
+void doctor_users_own(struct doctor *d, const char *client, const char *where, const struct report *apart,
+                      const char *what) {
+    add_apart(d, "user_configuration", client, where, apart,
+              "Have the same there as the system has, or keep users from daemons and files of their own; egress rules "
+              "stop what they can.",
+              what);
+}
+
+void doctor_other_daemon(struct doctor *d, const char *client, pid_t pid, const struct report *apart) {
+    char *where = mem_printf("process %d", (int)pid);
+    add_apart(d, "other_daemon", client, where, apart,
+              "End it, or start it with the machine's configuration and proxy; egress rules stop what it can.",
+              "one more daemon of this kind runs on this machine, with a command line and an environment of its own");
+    free(where);
 }
 
 void judge_closed_homes(struct doctor *d, const char *client) {
@@ -97,9 +125,23 @@ void judge_closed_homes(struct doctor *d, const char *client) {
 }
 
 void judge_age(struct doctor *d, const struct machine_client *c, const char *path, const char *command) {
-    if (c->started != 0 && below_changed(d->root, path) > c->started)
+    if (c->started != 0 && below_changed(d->root, path) > c->started + STARTING_MS)
         report_add(d->report, FINDING_WARNING, "restart", c->name, path, "Restart it.", command,
                    "the file was changed after the daemon was started: what it says may not be in force yet");
+}
+
+/// Its proxy keeps it from the registries themselves: it leaves nothing, and pulls nothing.
+static void tell_unused(struct doctor *d, const char *client) {
+    size_t count, open = 0;
+    const struct finding *findings = report_findings(d->report, &count);
+    for (size_t i = 0; i < count; i++)
+        open += findings[i].severity == FINDING_OPEN && strcmp(findings[i].client, client) == 0 ? 1 : 0;
+    if (open > 0)
+        return;
+    enum tristate leaves = report_client(d->report, client, NULL)->leaves;
+    doctor_open(d, client, "unused", NULL, "Have it use the gateway.",
+                "it does not use the gateway at all: what keeps it from the registries lets it pull nothing");
+    report_client(d->report, client, NULL)->leaves = leaves;
 }
 
 void doctor_settle(struct doctor *d, const char *client, bool uses) {
@@ -112,6 +154,9 @@ void doctor_settle(struct doctor *d, const char *client, bool uses) {
         c->uses = uses ? TRI_YES : TRI_NO;
     if (c->leaves == TRI_UNKNOWN && unknown == 0)
         c->leaves = TRI_NO;
+    if (c->uses == TRI_NO)
+        tell_unused(d, client);
+    c = report_client(d->report, client, NULL);
     if (c->uses == TRI_YES && c->leaves == TRI_NO)
         report_add(d->report, FINDING_OK, "configured", client, NULL, NULL, NULL,
                    "it uses the gateway and cannot leave it by itself");

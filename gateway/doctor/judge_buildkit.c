@@ -113,7 +113,7 @@ static void judge_file(struct doctor *d, const char *file, const struct buf *tex
     struct buildkitd b;
     buildkitd_read(text->data, text->len, &b);
     if (!b.usable)
-        doctor_open(d, name, "unparsable", file, "Mend the file.", "buildkitd does not start with it: %s", b.why.text);
+        doctor_unparsable(d, name, file, "buildkitd does not start with it: %s", b.why.text);
     else {
         judge_registries(d, file, &b, held, uses);
         judge_gateway(d, file, &b);
@@ -158,11 +158,10 @@ static char *file_of(struct doctor *d, const struct machine_client *c) {
     return found;
 }
 
-void judge_buildkit(struct doctor *d, const struct machine_client *c) {
+/// True: it uses the gateway.
+static bool judge_daemon(struct doctor *d, const char *file, struct doctor_proxy proxy) {
     struct buf text;
     bool uses = false;
-    char *file = file_of(d, c);
-    struct doctor_proxy proxy = judge_unit_proxy(d, c, unit, NULL, NULL);
     enum below found = below_text(d->root, file, &text);
     if (found == BELOW_OK)
         judge_file(d, file, &text, proxy.refuses, &uses);
@@ -174,9 +173,29 @@ void judge_buildkit(struct doctor *d, const struct machine_client *c) {
     if (!proxy.set)
         judge_no_proxy(d, name, uses,
                        "what the gateway refuses, and ADD https://..., goes to the registries themselves");
-    judge_age(d, c, file, "systemctl restart buildkit");
-    judge_users(d, c);
     buf_deinit(&text);
+    return uses;
+}
+
+static void judge_other_daemon(struct doctor *d, const struct machine_client *c, pid_t pid) {
+    struct machine_client theirs = {.name = c->name, .version = c->version, .major = c->major, .pid = pid};
+    struct proxy_settings nothing = {0};
+    struct doctor apart = *d;
+    apart.report = report_new();
+    char *file = file_of(&apart, &theirs);
+    judge_daemon(&apart, file, judge_process_proxy(&apart, &theirs, &nothing));
+    doctor_other_daemon(d, name, pid, apart.report);
+    free(file);
+    report_free(apart.report);
+}
+
+void judge_buildkit(struct doctor *d, const struct machine_client *c) {
+    char *file = file_of(d, c);
+    bool uses = judge_daemon(d, file, judge_unit_proxy(d, c, unit, NULL, NULL));
+    judge_age(d, c, file, "systemctl restart buildkit");
+    for (size_t i = 0; i < c->others.count; i++)
+        judge_other_daemon(d, c, c->others.at[i]);
+    judge_users(d, c);
     free(file);
     doctor_settle(d, name, uses);
 }

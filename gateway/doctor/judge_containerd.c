@@ -14,12 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTAINERD_TODAY = 2, IMPORTS_MAX = 100 };
+enum { CONTAINERD_TODAY = 2, REFERRERS_MINOR = 2, IMPORTS_MAX = 100 };
 
 static const char standard_file[] = "/etc/containerd/config.toml", certs_folder[] = "/etc/containerd/certs.d";
 static const char unit[] = "containerd.service";
 
 static enum hosts_reader reader_of(const struct machine_client *c) {
+    if (machine_at_least(c, CONTAINERD_TODAY, REFERRERS_MINOR))
+        return HOSTS_CONTAINERD_2_2;
     return c->major >= CONTAINERD_TODAY ? HOSTS_CONTAINERD_2 : HOSTS_CONTAINERD_1;
 }
 
@@ -35,8 +37,7 @@ static bool read_toml(struct doctor *d, const char *client, const char *path, st
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(d, client, path, below_words(found));
     if (found == BELOW_OK && !out->usable)
-        doctor_open(d, client, "unparsable", path, "Mend the file.", "containerd does not start with it: %s",
-                    out->why.text);
+        doctor_unparsable(d, client, path, "containerd does not start with it: %s", out->why.text);
     return found == BELOW_MISSING || (found == BELOW_OK && out->usable);
 }
 
@@ -196,7 +197,7 @@ static void read_nerdctl(struct doctor *d, const char *path, struct names *out) 
     struct err err = {0};
     struct conf_document *doc = found == BELOW_OK ? conf_parse(CONF_TOML, text.data, text.len, &err) : NULL;
     if (found == BELOW_OK && doc == NULL)
-        doctor_open(d, "nerdctl", "unparsable", path, "Mend the file.", "nerdctl does not start with it: %s", err.text);
+        doctor_unparsable(d, "nerdctl", path, "nerdctl does not start with it: %s", err.text);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(d, "nerdctl", path, below_words(found));
     const struct conf *root = doc != NULL ? conf_root(doc) : NULL;

@@ -46,8 +46,7 @@ static void read_conf(struct containers *k, const char *path) {
     struct err err = {0};
     enum below found = below_text(k->d->root, path, &text);
     if (found == BELOW_OK && !containers_conf_add(&k->conf, path, text.data, text.len, &err))
-        doctor_open(k->d, k->client, "unparsable", path, "Mend the file.", "the tools do not start with it: %s",
-                    err.text);
+        doctor_unparsable(k->d, k->client, path, "the tools do not start with it: %s", err.text);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE) {
         k->unknown = true;
         doctor_unreadable(k->d, k->client, path, below_words(found));
@@ -71,8 +70,7 @@ static void read_policy(struct containers *k) {
     if (found == BELOW_OK) {
         k->policy = containers_policy_read(text.data, text.len, &err);
         if (k->policy == NULL)
-            doctor_open(k->d, k->client, "unparsable", k->policy_file, "Mend the file.",
-                        "the tools take no image with it: %s", err.text);
+            doctor_unparsable(k->d, k->client, k->policy_file, "the tools take no image with it: %s", err.text);
     } else if (found != BELOW_MISSING) {
         k->unknown = true;
         doctor_unreadable(k->d, k->client, k->policy_file, below_words(found));
@@ -101,8 +99,7 @@ static void read_crio(struct containers *k, const char *path) {
     enum below found = below_text(k->d->root, path, &text);
     struct conf_document *doc = found == BELOW_OK ? conf_parse(CONF_TOML, text.data, text.len, &err) : NULL;
     if (found == BELOW_OK && doc == NULL)
-        doctor_open(k->d, k->client, "unparsable", path, "Mend the file.", "CRI-O does not start with it: %s",
-                    err.text);
+        doctor_unparsable(k->d, k->client, path, "CRI-O does not start with it: %s", err.text);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(k->d, k->client, path, below_words(found));
     const struct conf *image =

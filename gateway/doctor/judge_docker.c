@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONTAINERD_STORE_MAJOR = 29, PROXIES_MAJOR = 23 };
+enum { CONTAINERD_STORE_MAJOR = 29, PROXIES_MAJOR = 23, MARK_MAJOR = 23, REFERRERS_MINOR = 7 };
 
 static const char standard_file[] = "/etc/docker/daemon.json", certs_folder[] = "/etc/docker/certs.d";
 static const char unit[] = "docker.service", standard_data[] = "/var/lib/docker";
@@ -28,6 +28,7 @@ struct docker {
     struct doctor *d;
     const struct machine_client *c;
     bool rootless;      ///< A user's own daemon: no unit of the machine's is its.
+    bool other;         ///< A further process: nor is it this one's, but its environment is.
     char *file, *certs; ///< daemon.json, or what the daemon is given in its place; the folder of host directories.
     const char *data;   ///< The usual place for images.
     struct names words; ///< The daemon's command line.
@@ -86,19 +87,25 @@ static void add_flags(struct docker *k) {
 
 // --- daemon.json ---
 
+/// A byte order mark, which 23.0 and newer pass over and older ones do not take; of a version that is not known, both.
+static size_t passed_over(const struct docker *k, const struct buf *text) {
+    static const char mark[] = "\xef\xbb\xbf";
+    size_t len = strlen(mark);
+    return k->c->major >= MARK_MAJOR && text->len >= len && memcmp(text->data, mark, len) == 0 ? len : 0;
+}
+
 static bool read_json(struct docker *k) {
     struct buf text;
     enum below found = below_text(k->d->root, k->file, &text);
     if (found == BELOW_OK)
-        daemon_json_read(text.data, text.len, &k->json);
+        daemon_json_read(text.data + passed_over(k, &text), text.len - passed_over(k, &text), &k->json);
     buf_deinit(&text);
     if (k->json.usable)
         add_flags(k);
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(k->d, name, k->file, below_words(found));
     if (found == BELOW_OK && !k->json.usable)
-        doctor_open(k->d, name, "unparsable", k->file, "Mend the file.", "dockerd does not start with it: %s",
-                    k->json.why.text);
+        doctor_unparsable(k->d, name, k->file, "dockerd does not start with it: %s", k->json.why.text);
     return found != BELOW_FORBIDDEN && found != BELOW_UNUSABLE;
 }
 
@@ -176,8 +183,12 @@ static void judge_old_proxies(struct docker *k) {
 /// Each thing that daemon.json says wins over the environment.
 static void find_proxy(struct docker *k) {
     struct proxy_settings own = {k->file, k->json.http_proxy, k->json.https_proxy, k->json.no_proxy};
-    k->proxy = k->rootless ? judge_proxy(k->d, name, k->file, own.http, own.https, own.no)
-                           : judge_unit_proxy(k->d, k->c, unit, NULL, &own);
+    if (k->other)
+        k->proxy = judge_process_proxy(k->d, k->c, &own);
+    else if (k->rootless)
+        k->proxy = judge_proxy(k->d, name, k->file, own.http, own.https, own.no);
+    else
+        k->proxy = judge_unit_proxy(k->d, k->c, unit, NULL, &own);
 }
 
 // --- the classic store ---
@@ -242,7 +253,8 @@ static void judge_classic(struct docker *k) {
 
 static void judge_containerd_store(struct docker *k, bool *uses) {
     struct hosts_judgement hosts;
-    judge_hosts(k->d, name, k->certs, HOSTS_CONTAINERD_2, k->proxy.refuses, &hosts);
+    bool new = machine_at_least(k->c, CONTAINERD_STORE_MAJOR, REFERRERS_MINOR);
+    judge_hosts(k->d, name, k->certs, new ? HOSTS_CONTAINERD_2_2 : HOSTS_CONTAINERD_2, k->proxy.refuses, &hosts);
     *uses = hosts.gateway;
     if (hosts.found)
         return;
@@ -358,6 +370,25 @@ static void judge_all_rootless(struct doctor *d, const struct machine_client *c)
     judge_closed_homes(d, name);
 }
 
+// --- further daemons ---
+
+static void judge_other_daemon(struct doctor *d, const struct machine_client *c, pid_t pid) {
+    struct machine_client theirs = {.name = c->name, .major = c->major, .version = c->version, .pid = pid};
+    struct doctor apart = *d;
+    apart.report = report_new();
+    struct docker k = {.d = &apart,
+                       .c = &theirs,
+                       .other = true,
+                       .taken_over = doctor_taken_over(d, "registry-1.docker.io"),
+                       .file = mem_strdup(standard_file),
+                       .certs = mem_strdup(certs_folder),
+                       .data = standard_data};
+    judge_daemon(&k);
+    doctor_other_daemon(d, name, pid, apart.report);
+    docker_deinit(&k);
+    report_free(apart.report);
+}
+
 static void judge_builders(struct doctor *d) {
     for (size_t i = 0; i < d->machine->homes.count; i++) {
         struct names builders = {0};
@@ -381,6 +412,8 @@ void judge_docker(struct doctor *d, const struct machine_client *c) {
     if (k.taken_over)
         report_add(d->report, FINDING_OK, "takeover", name, "/etc/hosts", NULL, NULL,
                    "Docker Hub's own name leads to the gateway");
+    for (size_t i = 0; i < c->others.count; i++)
+        judge_other_daemon(d, c, c->others.at[i]);
     judge_all_rootless(d, c);
     judge_builders(d);
     doctor_settle(d, name, uses);

@@ -44,8 +44,7 @@ static void read_config(struct k3s *k, const char *path) {
     if (found == BELOW_FORBIDDEN || found == BELOW_UNUSABLE)
         doctor_unreadable(k->d, k->client, path, below_words(found));
     if (said == K3S_UNPARSABLE)
-        doctor_open(k->d, k->client, "unparsable", path, "Mend the file.", "%s does not start with it: %s", k->client,
-                    err.text);
+        doctor_unparsable(k->d, k->client, path, "%s does not start with it: %s", k->client, err.text);
     else if (said != K3S_UNSAID)
         k->disabled = said;
     free(registries);
@@ -170,8 +169,7 @@ static void judge_registries(struct k3s *k) {
     else if (found != BELOW_OK)
         doctor_unreadable(k->d, k->client, k->registries, below_words(found));
     else if (!r.usable)
-        doctor_open(k->d, k->client, "unparsable", k->registries, "Mend the file.", "%s does not start with it: %s",
-                    k->client, r.why.text);
+        doctor_unparsable(k->d, k->client, k->registries, "%s does not start with it: %s", k->client, r.why.text);
     else {
         judge_listed(k, &r);
         judge_tls(k, &r);

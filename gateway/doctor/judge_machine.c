@@ -55,8 +55,7 @@ void judge_desktop(struct doctor *d, const struct machine_client *c) {
     if (doc != NULL)
         judge_desktop_settings(d, c->name, conf_root(doc), &uses);
     else if (found == BELOW_OK)
-        doctor_open(d, c->name, "unparsable", desktop_file, "Mend the file.", "Docker Desktop ignores it: %s",
-                    err.text);
+        doctor_unparsable(d, c->name, desktop_file, "Docker Desktop ignores it: %s", err.text);
     else if (found == BELOW_MISSING)
         doctor_open(d, c->name, "unused", desktop_file, "Write one.",
                     "there is none: Docker Desktop is configured by whoever uses it");

@@ -121,6 +121,12 @@ static void learn_version(struct machine_client *c, const char *argument) {
     buf_deinit(&said);
 }
 
+bool machine_at_least(const struct machine_client *c, unsigned major, unsigned minor) {
+    const char *dot = c->version != NULL ? strchr(c->version, '.') : NULL;
+    unsigned long own = dot != NULL ? strtoul(dot + 1, NULL, 10) : 0;
+    return c->version != NULL && (c->major > major || (c->major == major && own >= minor));
+}
+
 // --- running daemons ---
 
 static bool is_number(const char *s) {
@@ -135,6 +141,12 @@ static bool sees_our_files(const char *process) {
         readlink("/proc/self/ns/mnt", ours, sizeof ours - 1) > 0 && readlink(path, theirs, sizeof theirs - 1) > 0;
     free(path);
     return !known || strcmp(ours, theirs) == 0;
+}
+
+enum { MS_PER_SECOND = 1000, NS_PER_MS = 1000000 };
+
+static int64_t in_ms(const struct timespec *t) {
+    return (int64_t)t->tv_sec * MS_PER_SECOND + t->tv_nsec / NS_PER_MS;
 }
 
 /// The 22nd word of /proc/PID/stat is in clock ticks since the machine was started. The second is a name in brackets,
@@ -153,7 +165,7 @@ static int64_t started_at(pid_t pid) {
     clock_gettime(CLOCK_BOOTTIME, &up);
     free(path);
     buf_deinit(&text);
-    return ticks > 0 ? (int64_t)now.tv_sec - (int64_t)up.tv_sec + ticks / sysconf(_SC_CLK_TCK) : 0;
+    return ticks > 0 ? in_ms(&now) - in_ms(&up) + ticks * MS_PER_SECOND / sysconf(_SC_CLK_TCK) : 0;
 }
 
 static bool has_comm(const char *process, const char *program) {
@@ -190,18 +202,36 @@ static bool is_roots(const char *process) {
     return roots;
 }
 
+static void add_other(struct machine_client *c, pid_t pid) {
+    if (c->others.count == MACHINE_OTHERS_MAX)
+        return;
+    c->others.at = mem_resize(c->others.at, c->others.count + 1, sizeof *c->others.at);
+    c->others.at[c->others.count++] = pid;
+}
+
+/// The first that was started is taken for the machine's own: it is there since the machine is.
+static void add_process(struct machine_client *c, pid_t pid) {
+    int64_t started = started_at(pid);
+    if (c->pid != 0 && started >= c->started) {
+        add_other(c, pid);
+        return;
+    }
+    if (c->pid != 0)
+        add_other(c, c->pid);
+    c->pid = pid;
+    c->started = started;
+}
+
 static void find_process(struct machine_client *c, const struct kind *kind, const struct names *processes) {
-    for (size_t i = 0; i < processes->count && c->pid == 0; i++) {
+    for (size_t i = 0; i < processes->count; i++) {
         const char *process = processes->at[i];
         if (!is_number(process) || !has_comm(process, kind->programs[0]))
             continue;
         bool roots = is_roots(process);
         c->rootless |= !roots;
         if (roots && sees_our_files(process) && !is_anothers(process))
-            c->pid = (pid_t)strtol(process, NULL, 10);
+            add_process(c, (pid_t)strtol(process, NULL, 10));
     }
-    if (c->pid != 0)
-        c->started = started_at(c->pid);
 }
 
 // --- the machine ---
@@ -352,6 +382,7 @@ void machine_deinit(struct machine *m) {
     for (size_t i = 0; i < m->count; i++) {
         free(m->clients[i].program);
         free(m->clients[i].version);
+        free(m->clients[i].others.at);
     }
     free(m->clients);
     free(m->name);

@@ -61,6 +61,13 @@ static const char *public_host(const char *entry) {
     return NULL;
 }
 
+bool is_public_registry(const char *host) {
+    for (size_t i = 0; i < sizeof public_registries / sizeof *public_registries; i++)
+        if (strcasecmp(host, public_registries[i]) == 0)
+            return true;
+    return false;
+}
+
 /// What the site itself wants to be asked without the proxy, and what is no registry on the internet.
 static bool is_meant(const struct doctor *d, const char *entry) {
     for (size_t i = 0; d->site != NULL && i < d->site->no_proxy_count; i++)
@@ -204,6 +211,19 @@ struct doctor_proxy judge_unit_proxy(struct doctor *d, const struct machine_clie
                                              first_of(own->https, env->https), first_of(own->no, env->no));
     names_deinit(&unreadable);
     daemon_env_deinit(&written);
+    daemon_env_deinit(&running);
+    return result;
+}
+
+struct doctor_proxy judge_process_proxy(struct doctor *d, const struct machine_client *c,
+                                        const struct proxy_settings *own) {
+    struct daemon_env running = {0};
+    bool known = false;
+    read_process(c, &running, &known);
+    if (!known)
+        doctor_unreadable(d, c->name, NULL, "the daemon's proxy may be set in its environment");
+    struct doctor_proxy result = judge_proxy(d, c->name, own->where, first_of(own->http, running.http),
+                                             first_of(own->https, running.https), first_of(own->no, running.no));
     daemon_env_deinit(&running);
     return result;
 }

@@ -41,6 +41,7 @@ static const char *const codes[] = {
     "restart",
     "user_configuration",
     "own_builder",
+    "other_daemon",
     "own_options",
     "unbound_client",
     "direct_commands",
@@ -110,6 +111,7 @@ void report_free(struct report *r) {
     free(r->machine_id);
     free(r->gateway);
     free(r->site);
+    free(r->root);
     free(r);
 }
 
@@ -144,6 +146,25 @@ char *report_clean(char *text, size_t max) {
     return text;
 }
 
+char *report_shell_word(const char *text) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,=";
+    if (text[0] != '\0' && text[strspn(text, plain)] == '\0')
+        return mem_strdup(text);
+    size_t len = strlen(text), quotes = 0, at = 0;
+    for (const char *c = text; *c != '\0'; c++)
+        quotes += *c == '\'' ? 1 : 0;
+    char *word = mem_zalloc(1, len + 3 * quotes + 3);
+    word[at++] = '\'';
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '\'')
+            at += (size_t)sprintf(word + at, "'\\''");
+        else
+            word[at++] = *c;
+    }
+    word[at] = '\'';
+    return word;
+}
+
 static char *clean(char *text) {
     return report_clean(text, FINDING_TEXT_MAX);
 }
@@ -163,6 +184,11 @@ void report_machine(struct report *r, const char *name, const char *machine_id_h
 void report_gateway(struct report *r, const char *url, const char *site_hash) {
     replace(&r->gateway, url);
     replace(&r->site, site_hash);
+}
+
+void report_root(struct report *r, const char *root) {
+    free(r->root);
+    r->root = root != NULL ? report_shell_word(root) : NULL;
 }
 
 static struct found_client *find_client(struct report *r, const char *name) {
@@ -193,6 +219,13 @@ static void judge_client(struct report *r, const struct finding *f) {
     c->leaves = TRI_YES;
 }
 
+/// What is pasted is not to write to, or look at, another machine than the one that was looked at.
+static char *whole_command(const struct report *r, const char *command) {
+    bool rooted = r->root != NULL && command != NULL &&
+                  (strstr(command, " --write") != NULL || strstr(command, "pullgate doctor") != NULL);
+    return rooted ? mem_printf("%s --root %s", command, r->root) : mem_strdup(command);
+}
+
 void report_add(struct report *r, enum severity severity, const char *code, const char *client, const char *where,
                 const char *todo, const char *command, const char *format, ...) {
     struct finding f = {.severity = severity, .code = known_code(code)};
@@ -207,7 +240,7 @@ void report_add(struct report *r, enum severity severity, const char *code, cons
     f.where = clean(mem_strdup(where));
     f.what = text != NULL ? clean(text) : mem_strdup("");
     f.todo = clean(mem_strdup(todo));
-    f.command = clean(mem_strdup(command));
+    f.command = clean(whole_command(r, command));
     judge_client(r, &f);
     if (r->finding_count == REPORT_FINDINGS_MAX) {
         finding_deinit(&f);

@@ -64,6 +64,9 @@ void report_free(struct report *r);
 void report_machine(struct report *r, const char *name, const char *machine_id_hash);
 void report_gateway(struct report *r, const char *url, const char *site_hash);
 
+/// The machine is below this folder: commands that read or write one are told with it. NULL: it is this one.
+void report_root(struct report *r, const char *root);
+
 /// A client that is installed here; the pointer is good until the next call.
 struct found_client *report_client(struct report *r, const char *name, const char *version);
 
@@ -78,6 +81,9 @@ const struct found_client *report_clients(const struct report *r, size_t *count)
 
 /// Make one printable line of at most `max` bytes of a text that strangers may have written; the same text.
 char *report_clean(char *text, size_t max);
+
+/// `text` as one word for a shell, quoted where that is needed: fresh memory.
+char *report_shell_word(const char *text);
 
 /// The closed list of codes, NULL at the end.
 const char *const *finding_codes(void);

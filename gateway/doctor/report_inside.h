@@ -10,6 +10,7 @@ enum { SEVERITIES = FINDING_OPEN + 1 };
 
 struct report {
     char *machine, *machine_id, *gateway, *site; ///< Or NULL.
+    char *root;                                  ///< As a shell's word, or NULL.
     struct found_client *clients;
     size_t client_count;
     struct finding *findings;

@@ -10,8 +10,8 @@
 // TOML is read by a small reader of our own (1.0, every decoder test of toml-test): Debian 12 has no C library for it
 // (docs/architecture.md). YAML is read with libyaml's event parser (first document; anchors and merge keys resolve for
 // reading), JSON with yajl's. A key given twice is an error in all three. A byte order mark is passed over in TOML and
-// YAML and stays the first through edits; in JSON it is an error, as it is for the readers of daemon.json. Pure; any
-// thread.
+// YAML and stays the first through edits; in JSON it is an error, as it is for dockerd before 23.0 (newer ones pass
+// it over). Pure; any thread.
 
 #pragma once
 

@@ -162,6 +162,73 @@ def test_without_the_proxy_it_is_open(root, site, bed):
     assert told.codes() == {"unparsable"} and told.client("containerd")["leaves"] == "yes"
 
 
+def test_a_client_that_pulls_nothing_is_open_on_both_sides(root, site, bed):
+    """Its proxy refuses everything, and its hosts.toml cannot be read: nothing leaves, and nothing is pulled."""
+    write(root, site, bed, "containerd")
+    put(root, "etc/containerd/certs.d/_default/hosts.toml", 'server = "https://x')
+    told = doctor("containerd", "--root", root, "--offline")
+    assert told.codes() == {"unused"} and told.codes("warning") >= {"unparsable"} and told.status == 1
+    assert told.client("containerd")["uses"] == "no" and told.client("containerd")["leaves"] == "no"
+    assert told.report["verdict"] == "open"
+
+
+def test_what_cannot_be_read_is_mended_by_hand(root, site, bed):
+    write(root, site, bed, "docker")
+    put(root, "etc/docker/daemon.json", '{"log-driver": ')
+    told = doctor("docker", "--root", root, "--offline")
+    assert told.codes() == {"unparsable"} and "command" not in told.finding("unparsable")
+    done = run("client", "docker", "--site", site, "--ca", bed.ca, "--strict", "--write", "--root", root)
+    assert done.returncode == 1 and "NOT WRITTEN" in done.stdout, "as doctor says, it does not help"
+
+
+def test_a_command_is_for_the_machine_that_was_looked_at(tmp_path, site, bed):
+    root = tmp_path / "my image"
+    root.mkdir()
+    write(root, site, bed, "docker")
+    put(root, "etc/docker/daemon.json", "{}")
+    command = doctor("docker", "--root", root, "--offline").finding("unused")["command"]
+    assert command == f"pullgate client docker --strict --write --root '{root}'"
+
+
+def test_takeover_and_a_line_before(root, tmp_path, bed):
+    """A user's own line leads the name elsewhere; written again with --strict it is a comment."""
+    path = put(tmp_path, "takeover.json", json.dumps({**SITE, "takeover": True}))
+    argv = ["client", "docker", "--takeover", "--address", "192.0.2.7", "--site", path, "--ca", bed.ca, "--write", "--root", root]
+    assert run(*argv, "--strict").returncode == 0
+    hosts = root / "etc/hosts"
+    put(root, "etc/hosts", "192.0.2.99 registry-1.docker.io # mine\n" + hosts.read_text())
+    told = doctor("docker", "--root", root, "--offline")
+    assert "hosts_entry" in told.codes() and told.status == 1, told.report
+    assert "192.0.2.99" in told.finding("hosts_entry")["what"] and "takeover" not in told.codes("ok")
+    left = run(*argv)
+    assert left.returncode == 1 and "192.0.2.99" in left.stdout, left.stdout
+    assert run(*argv, "--strict").returncode == 0
+    assert hosts.read_text().startswith("# taken out by pullgate: 192.0.2.99 registry-1.docker.io # mine\n")
+    assert doctor("docker", "--root", root, "--offline").codes() == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's daemons are the machine's")
+@pytest.mark.parametrize("name, program", [("docker", "dockerd"), ("buildkit", "buildkitd")])
+def test_a_second_daemon(tmp_path, site, name, program):
+    """Beside the machine's own somebody started one more; what sleeps here has a daemon's name."""
+    put(tmp_path, f"{program}").unlink()
+    shutil.copy("/bin/sleep", tmp_path / program)
+    running = [subprocess.Popen([str(tmp_path / program), "60"])]
+    try:
+        time.sleep(0.1)
+        before = doctor(name, "--site", site, "--offline")
+        running.append(subprocess.Popen([str(tmp_path / program), "61"]))
+        time.sleep(0.1)
+        told = doctor(name, "--site", site, "--offline")
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    others = {f["where"] for f in told.report["findings"] if f["code"] == "other_daemon" and f["severity"] == "open"}
+    assert f"process {running[1].pid}" in others, told.report
+    assert f"process {running[1].pid}" not in json.dumps(before.report) and told.status == 1
+
+
 def test_the_wrong_ca(root, site, bed, tmp_path):
     write(root, site, bed, "docker")
     other = bed.directory / "stranger.pem"
@@ -253,7 +320,9 @@ def test_a_description_that_is_old(root, gateway, tmp_path):
     url = f"http://127.0.0.1:{gateway.port}"
     path = put(tmp_path, "site.json", json.dumps({**SITE, "gateway": url}))
     assert run("client", "docker", "--site", path, "--write", "--root", root).returncode == 0
-    assert "site_outdated" in doctor("docker", "--root", root).codes("warning")
+    told = doctor("docker", "--root", root)
+    assert "site_outdated" in told.codes("warning")
+    assert told.finding("site_outdated")["command"] == f"pullgate doctor --gateway {url} --fix --root {root}"
 
 
 def scripted(bed, canary, ping=answer(200, b"{}")):
@@ -364,18 +433,23 @@ def test_a_program_that_hangs_is_not_waited_for(tmp_path, site):
 # --- reporting ---
 
 
-def test_a_report_is_sent(root, own_gateway, tmp_path):
+def test_a_report_is_sent(own_gateway, tmp_path):
     gateway = own_gateway(more={"state_directory": str(tmp_path / "state")})
     url = f"http://127.0.0.1:{gateway.port}"
-    assert run("client", "docker", "--gateway", url, "--proxy", "http://127.0.0.1:3128", "--write", "--root",
-               root).returncode == 0
-    told = doctor("docker", "--root", root, "--report", url)
-    assert '"kept":true' in told.stderr and told.status == 0, told.stderr
+    told = doctor("docker", "--gateway", url, "--report", url)
+    assert '"kept":true' in told.stderr and told.status != 2, told.stderr
+    assert told.stderr.endswith('}\n') and told.stderr.count("\n") == 1, "one line, without what ends the answer"
 
 
-def test_a_report_that_is_not_taken(root, site, bed):
+def test_a_report_of_an_image_is_not_sent(root, site, bed):
     write(root, site, bed, "docker")
-    told = doctor("docker", "--root", root, "--offline", "--report", f"http://{ADDRESS}:{free_port()}")
+    done = run("doctor", "docker", "--root", root, "--report", f"http://{ADDRESS}:{free_port()}")
+    assert done.returncode == 2 and "--report" in done.stderr
+    assert "--root /" not in done.stderr and run("doctor", "--root", "/", "--report", "x", "--help").returncode == 0
+
+
+def test_a_report_that_is_not_taken(site):
+    told = doctor("docker", "--site", site, "--offline", "--report", f"http://{ADDRESS}:{free_port()}")
     assert told.status == 2 and "was not sent" in told.stderr
 
 

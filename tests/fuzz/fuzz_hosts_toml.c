@@ -28,6 +28,7 @@ static void read_as(enum hosts_reader reader, const char *text, size_t len) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     read_as(HOSTS_CONTAINERD_1, (const char *)data, size);
     read_as(HOSTS_CONTAINERD_2, (const char *)data, size);
+    read_as(HOSTS_CONTAINERD_2_2, (const char *)data, size);
     char *name = mem_strndup((const char *)data, size);
     free(hosts_dir_registry(name));
     free(name);

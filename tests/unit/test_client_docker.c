@@ -192,6 +192,47 @@ Test(client_docker, takeover_and_back) {
     kit_drop(root);
 }
 
+Test(client_docker, takeover_and_others_lines) {
+    static const struct {
+        const char *before;
+        bool strict;
+        const char *says, *lacks;
+        size_t refused;
+        const char *why;
+    } rows[] = {
+        {"192.0.2.1 ghcr.io\n", false, "\n192.0.2.1 ghcr.io\n", NULL, 1, "named as left without --strict"},
+        {"192.0.2.1 ghcr.io\n", true, "\n# taken out by pullgate: 192.0.2.1 ghcr.io\n", "\n192.0.2.1", 0,
+         "a comment with it"},
+        {"192.0.2.1 web GHCR.io\t# mine\n", true, "\n# taken out by pullgate: 192.0.2.1 web GHCR.io\t# mine\n", NULL, 0,
+         "a name is one in capitals too"},
+        {"192.0.2.1 web registry-1.docker.io", false, "registry-1.docker.io", NULL, 1, "without an end of line"},
+        {"10.0.0.5 ghcr.io\n", false, "\n10.0.0.5 ghcr.io\n", NULL, 0, "the gateway's address is no other"},
+        {"192.0.2.1 web # ghcr.io\n", true, "\n192.0.2.1 web # ghcr.io\n", "taken out", 0, "a comment leads nowhere"},
+        {"# 192.0.2.1 ghcr.io\n", true, "\n# 192.0.2.1 ghcr.io\n", "taken out", 0, "nor a line that is one"},
+        {"192.0.2.1 myghcr.io ghcr.io.test\n", true, "\n192.0.2.1 myghcr.io", "taken out", 0, "other names stay"},
+        {"192.0.2.1 quay.example\n", true, "\n192.0.2.1 quay.example\n", "taken out", 0, "and what is not taken over"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *root = kit_root(), *text = mem_printf("127.0.0.1 localhost\n%s", rows[i].before);
+        kit_put(root, "/etc/hosts", text);
+        struct client_site *site = kit_site(true, false);
+        struct kit_run r = kit_write(plan_docker, site, &taken, root, rows[i].strict);
+        cr_expect_eq(r.result.refused, rows[i].refused, "%s: %s", rows[i].why, r.out);
+        expect(root, "/etc/hosts", rows[i].says, true, rows[i].why);
+        expect(root, "/etc/hosts", "\n10.0.0.5 ghcr.io\n", true, rows[i].why);
+        if (rows[i].lacks != NULL)
+            expect(root, "/etc/hosts", rows[i].lacks, false, rows[i].why);
+        cr_expect(kit_is(root, "/etc/hosts.pullgate-backup"), "%s: the old text is kept", rows[i].why);
+        kit_done(&r);
+        r = kit_write(plan_docker, site, &taken, root, rows[i].strict);
+        cr_expect_eq(r.result.changed, 0, "%s: written twice\n%s", rows[i].why, r.out);
+        kit_done(&r);
+        client_site_free(site);
+        free(text);
+        kit_drop(root);
+    }
+}
+
 Test(client_docker, says_what_stays_open) {
     static const struct {
         bool proxy;

@@ -20,6 +20,7 @@
 #define CONTAINERD_STORE "\"features\":{\"containerd-snapshotter\":true}"
 #define CLASSIC_STORE "\"features\":{\"containerd-snapshotter\":false}"
 #define SERVER "server = \"https://gw.test\"\ncapabilities = [\"pull\", \"resolve\"]\n"
+#define MARK "\xef\xbb\xbf"
 #define DEFAULT "/etc/docker/certs.d/_default/hosts.toml"
 #define DAEMON "/etc/docker/daemon.json"
 #define CONTAINERD_DEFAULT "/etc/containerd/certs.d/_default/hosts.toml"
@@ -161,6 +162,10 @@ static const struct row rows[] = {
      {DAEMON, "{\"insecure-registries\":[\"127.0.0.0/8\",\"localhost:5000\"]}", DEFAULT, SERVER},
      ""},
     {"daemon.json that does not parse", "docker", 29, {DAEMON, "{", DEFAULT, SERVER}, "unparsable"},
+    {"a byte order mark in daemon.json is passed over", "docker", 29, {DAEMON, MARK "{}", DEFAULT, SERVER}, ""},
+    {"what stands behind the mark counts", "docker", 23, {DAEMON, MARK "{" MIRRORS "," PROXIES "}"}, ""},
+    {"20.10 does not start with the mark", "docker", 20, {DAEMON, MARK "{}"}, "unparsable"},
+    {"a version that is not known may be such", "docker", 0, {DAEMON, MARK "{}", DEFAULT, SERVER}, "unparsable"},
 
     // The classic store.
     {"20.10 with a mirror", "docker", 20, {DAEMON, "{" MIRRORS "}"}, "fallback no_proxy"},
@@ -750,6 +755,11 @@ Test(doctor, configurations) {
     client_site_free(site);
 }
 
+/// `pullgate client` writes a hosts.toml anew; of other files it does not touch what it cannot read.
+static bool is_by_hand(const struct finding *f) {
+    return strcmp(f->code, "unparsable") == 0 && strstr(f->where, "hosts.toml") == NULL;
+}
+
 Test(doctor, every_open_finding_says_what_to_do) {
     struct err err = {""};
     struct client_site *site = client_site_parse(site_text, strlen(site_text), &err);
@@ -762,9 +772,75 @@ Test(doctor, every_open_finding_says_what_to_do) {
         size_t count;
         const struct finding *f = report_findings(r, &count);
         for (size_t j = 0; j < count; j++)
-            cr_expect(f[j].severity != FINDING_OPEN || (f[j].todo != NULL && f[j].command != NULL), "%s: %s",
-                      rows[i].why, f[j].what);
+            cr_expect(f[j].severity != FINDING_OPEN ||
+                          (f[j].todo != NULL && (f[j].command != NULL) != is_by_hand(&f[j])),
+                      "%s: %s: %s", rows[i].why, f[j].what, f[j].command != NULL ? f[j].command : "no command");
         report_free(r);
+        clear(root);
+    }
+    client_site_free(site);
+}
+
+/// The proxy keeps it from the registries, and nothing leads it to the gateway: `uses` and the verdict agree.
+Test(doctor, a_client_that_pulls_nothing_is_open) {
+    static const char *const broken[] = {"server = \"https://x",
+                                         "server = \"https://gw.test\"\ncapabilities = [\"pul\"]\n"};
+    struct client_site *site = client_site_parse(site_text, strlen(site_text), NULL);
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        static const char *const files[] = {CONTAINERD_CONFIG, UNIT("containerd")};
+        char root[] = "/tmp/pullgate-test-XXXXXX", codes[CODES_TEXT];
+        cr_assert_not_null(mkdtemp(root));
+        put(root, files[0], files[1]);
+        put(root, files[2], files[3]);
+        put(root, CONTAINERD_DEFAULT, broken[i]);
+        struct report *r = judge(root, "containerd", 2, site);
+        size_t count;
+        const struct found_client *client = report_clients(r, &count);
+        open_codes(r, codes);
+        cr_expect_str_eq(codes, "unused", "%s: %s", broken[i], codes);
+        cr_expect_eq(client->uses, TRI_NO);
+        cr_expect_eq(client->leaves, TRI_NO, "its proxy holds it");
+        cr_expect_eq(report_exit_status(r), 1);
+        report_free(r);
+        clear(root);
+    }
+    client_site_free(site);
+}
+
+static const struct {
+    const char *why, *client, *version;
+    unsigned major;
+    const char *open;
+} referrers[] = {
+    {"2.2 takes it", "containerd", "2.2.0", 2, ""},
+    {"a later one", "containerd", "2.3.4", 2, ""},
+    {"2.1 ignores the file", "containerd", "2.1.5", 2, "unknown_capability"},
+    {"1.x too", "containerd", "1.7.20", 1, "unknown_capability"},
+    {"a version that is not known may be such", "containerd", NULL, 0, "unknown_capability"},
+    {"Docker 29.7 takes it", "docker", "29.7.2", 29, ""},
+    {"of 29.0 that is not known", "docker", "29.0.0", 29, "unknown_capability"},
+};
+
+Test(doctor, the_capability_of_later_versions) {
+    static const char *const config[] = {CONTAINERD_CONFIG};
+    static const char text[] =
+        "server = \"https://gw.test\"\ncapabilities = [\"pull\", \"resolve\", \"referrers\"]\n[host]\n";
+    struct client_site *site = client_site_parse(site_text, strlen(site_text), NULL);
+    for (size_t i = 0; i < sizeof referrers / sizeof *referrers; i++) {
+        char root[] = "/tmp/pullgate-test-XXXXXX", codes[CODES_TEXT];
+        struct machine_client c = {
+            .name = referrers[i].client, .version = (char *)referrers[i].version, .major = referrers[i].major};
+        struct machine machine = {0};
+        struct doctor d = {.root = root, .site = site, .machine = &machine, .report = report_new()};
+        cr_assert_not_null(mkdtemp(root));
+        put(root, config[0], config[1]);
+        put(root, CONTAINERD_DEFAULT, text);
+        put(root, DEFAULT, text);
+        report_client(d.report, c.name, NULL);
+        (strcmp(c.name, "docker") == 0 ? judge_docker : judge_containerd)(&d, &c);
+        open_codes(d.report, codes);
+        cr_expect_str_eq(codes, referrers[i].open, "%s: %s", referrers[i].why, codes);
+        report_free(d.report);
         clear(root);
     }
     client_site_free(site);

@@ -60,6 +60,8 @@ static const struct reading readings[] = {
      "gw", "gw"},
     {"an unknown capability of one host spoils the file",
      "server = \"https://gw\"\n[host.\"https://a\"]\ncapabilities = [\"pul\"]\n", "!capability", "!capability"},
+    {"a capability that 2.2 came to know",
+     "server = \"https://gw\"\ncapabilities = [\"pull\", \"referrers\"]\n[host]\n", "!capability", "!capability"},
     {"the server must be a string", "server = 1\n[host]\n", "!type", "!type"},
     {"host must be a table", "server = \"https://gw\"\nhost = \"https://a\"\n", "!no host", "!type"},
     {"skip_verify must be a boolean", "server = \"https://gw\"\nskip_verify = \"no\"\n[host]\n", "!type", "!type"},
@@ -95,6 +97,15 @@ Test(hosts_toml, order) {
         check(&readings[i], HOSTS_CONTAINERD_1, readings[i].old);
         check(&readings[i], HOSTS_CONTAINERD_2, readings[i].today);
     }
+}
+
+Test(hosts_toml, what_2_2_came_to_know) {
+    static const char text[] = "server = \"https://gw\"\ncapabilities = [\"pull\", \"Referrers\"]\n";
+    struct hosts_file f;
+    hosts_read(HOSTS_CONTAINERD_2_2, text, strlen(text), "/d", &f);
+    cr_assert_eq(f.problem, HOSTS_FINE, "%s", f.why.text);
+    cr_expect_eq(f.entries[0].capabilities, (unsigned)HOSTS_PULL, "no image is resolved by it");
+    hosts_deinit(&f);
 }
 
 Test(hosts_toml, what_belongs_to_a_host) {
