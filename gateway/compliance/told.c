@@ -80,8 +80,6 @@ static bool read_client(const struct json *value, struct told *t, struct buf *ou
     if (!read_needed(value, "name", name, sizeof name, err) ||
         !read_text(value, "version", version, sizeof version, err))
         return false;
-    if (strcmp(leaves, "yes") == 0 || strcmp(uses, "no") == 0)
-        t->verdict = TOLD_OPEN;
     buf_adds(out, out->data[out->len - 1] == '[' ? "{" : ",{");
     add(out, "name", name);
     add(out, "version", version);

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from gateway import ADDRESS, BINARY, free_port
+from stores import wait_for
 
 SITE = {"format": 1, "gateway": "https://gw.test:5443", "proxy": "http://gw.test:3128",
         "registries": [{"name": "docker.io", "hosts": ["registry-1.docker.io"]}]}
@@ -192,6 +193,7 @@ def test_an_authority_that_is_not_known(auto, root, bed, tmp_path):
 
 def test_serve_says_where_and_how(auto):
     gateway, url = auto
+    wait_for(lambda: "it is only logged" in gateway.stderr_path.read_text(), why="the last that it says when it starts")
     said = gateway.stderr_path.read_text()
     assert f" serves {url}\n" in said and f" serves http://{ADDRESS}:{gateway.port}\n" in said
     checked = subprocess.run([str(BINARY), "check", "--config", str(gateway.config)], capture_output=True, text=True,

@@ -94,7 +94,7 @@ def told(answer):
     ({}, "compliant"),
     ({"verdict": "open"}, "non-compliant"),
     ({"findings": [finding("open")]}, "non-compliant"),
-    ({"clients": [{"name": "docker", "version": "29", "uses": "yes", "leaves": "yes"}]}, "non-compliant"),
+    ({"clients": [{"name": "crane", "uses": "no", "leaves": "yes"}], "findings": [finding("warning")]}, "compliant"),
     ({"findings": [finding("warning"), finding("ok")]}, "compliant"),
     ({"verdict": "unknown"}, "unknown"),
     ({"site": None}, "unknown"),
